@@ -1,0 +1,33 @@
+VENV ?= .venv
+PY   := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv engine demo test check clean
+
+help: ## these lines
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: pyproject.toml
+	@echo "venv: installing rackctl and its tools into $(VENV)"
+	@python3 -m venv $(VENV)
+	@$(PY) -m pip install -q -e '.[dev]'
+	@touch $@
+
+venv: $(VENV)/.ready ## a virtual environment with rackctl in it
+
+engine: ## a working Docker engine and the base image
+	@bash scripts/engine.sh
+	@bash scripts/base-image.sh
+
+demo: venv engine ## two virtual machines, power-off to check-in, with their timelines
+	@bash scripts/demo.sh
+
+check: venv ## lint, format, types, import contracts
+	@ruff check . && ruff format --check . && mypy && lint-imports
+
+test: check engine ## everything, the real boots among them
+	@pytest
+
+clean: ## remove what rackctl made on this machine, its containers and images included
+	@bash scripts/clean.sh

@@ -1,0 +1,205 @@
+#!/bin/bash
+# The lab's verbs: net-up | net-down | boot | probe | sweep. Runs in the host's network namespace.
+#
+# Nothing here outlives its owner by design: QEMU makes the TAP itself (the kernel removes it with QEMU, even on SIGKILL), and
+# locks are abstract sockets of the network namespace (shared by all lab containers, released with their holder).
+# Only a bridge can be left behind; its alias says who wanted it: "kept" (net-up) or "auto" (boot: the last one out removes it).
+set -uo pipefail
+
+BRIDGE=${LAB_BRIDGE:-rackctl-lab}
+ADDRESS=${LAB_ADDRESS:-10.98.0.1/24}
+KEPT=rackctl-lab:kept
+AUTO=rackctl-lab:auto
+TAP_PREFIX=rackctl-tap
+FIRST=50
+LAST=200
+
+say() { echo "lab: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# hold NAME: take a lock that lives as long as its holder; the holder's pid goes to HELD. Fails at once when it is taken.
+hold() {
+    local fd answer
+    exec {fd}< <(exec perl -MSocket -e '$| = 1; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or exit 1;
+        bind($s, pack_sockaddr_un("\0rackctl-lab/" . shift)) or exit 1; print "held\n"; close STDOUT; sleep' "$1")
+    HELD=$!
+    read -r answer <&"$fd"
+    exec {fd}<&-
+    [[ $answer == held ]]
+}
+
+LOCK=
+lock() {
+    local n
+    for ((n = 0; n < 300; n++)); do
+        hold "lock/$BRIDGE" && { LOCK=$HELD; return 0; }
+        sleep 0.1
+    done
+    say "the lab's lock is held for 30 s: another lab hangs"
+    return 1
+}
+unlock() { [[ -z $LOCK ]] || { kill "$LOCK"; wait "$LOCK"; LOCK=; } 2>/dev/null; }
+
+bridge_alias() { ip link show dev "$BRIDGE" 2>/dev/null | sed -n 's/^ *alias //p'; }
+bridge_exists() { ip link show dev "$BRIDGE" &>/dev/null; }
+bridge_ports() { ip -o link show master "$BRIDGE" 2>/dev/null | wc -l; }
+
+# make_bridge ALIAS: with the lock held
+make_bridge() {
+    bridge_exists && return 0
+    ip link add name "$BRIDGE" type bridge stp_state 0 forward_delay 0 \
+        && ip link set dev "$BRIDGE" alias "$1" \
+        && ip address replace "$ADDRESS" dev "$BRIDGE" \
+        && ip link set dev "$BRIDGE" up
+}
+
+# drop_auto_bridge: with the lock held
+drop_auto_bridge() {
+    [[ $(bridge_alias) == "$AUTO" && $(bridge_ports) == 0 ]] || return 0
+    ip link delete dev "$BRIDGE"
+}
+
+net_up() {
+    lock || exit 1
+    make_bridge "$KEPT" || die "cannot make the bridge $BRIDGE"
+    case $(bridge_alias) in
+        "$KEPT" | "$AUTO") ip link set dev "$BRIDGE" alias "$KEPT" ;;
+        *) die "a link $BRIDGE exists and is not rackctl's" ;;
+    esac
+    ip address show dev "$BRIDGE" | grep -qF "inet $ADDRESS" \
+        || { ip address flush dev "$BRIDGE" && ip address add "$ADDRESS" dev "$BRIDGE"; } \
+        || die "cannot give $BRIDGE the address $ADDRESS"
+    ip link set dev "$BRIDGE" up
+    unlock
+}
+
+net_down() {
+    lock || exit 1
+    if bridge_exists; then
+        case $(bridge_alias) in
+            "$KEPT" | "$AUTO") ;;
+            *) die "the link $BRIDGE is not rackctl's: left alone" ;;
+        esac
+        # with machines still on it, the last of them removes it
+        ip link set dev "$BRIDGE" alias "$AUTO"
+        drop_auto_bridge
+    fi
+    unlock
+}
+
+# probe: /dev/kvm may exist and still fail in firmware code, so boot up to the option ROM's first line about its NIC.
+probe() {
+    [[ -w /dev/kvm ]] || return 1
+    timeout -s KILL 6 qemu-system-x86_64 -accel kvm -cpu host -m 64 -nographic -monitor none -serial stdio -boot n \
+        -netdev user,id=n,restrict=on -device virtio-net-pci,netdev=n </dev/null 2>&1 \
+        | grep -qam1 "net0:"
+}
+
+# claim_address: a free host number, the same one for the same MAC where possible; sets GUEST and TAP
+claim_address() {
+    local span=$((LAST - FIRST + 1)) start n number
+    start=$(($(cksum <<<"$LAB_MAC" | cut -d' ' -f1) % span))
+    for ((n = 0; n < span; n++)); do
+        number=$((FIRST + (start + n) % span))
+        hold "guest/$number" || continue
+        CHILDREN+=("$HELD")
+        TAP=$TAP_PREFIX$number
+        GUEST=${ADDRESS%.*}.$number
+        return 0
+    done
+    die "all of the lab's addresses are in use"
+}
+
+# The dumb router: one file for everybody. It answers this machine alone, so several labs share a bridge (and port 67) with
+# different files.
+start_dhcp() {
+    dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --log-facility=- \
+        --interface="$BRIDGE" --except-interface=lo --bind-interfaces --no-ping \
+        --dhcp-leasefile="$WORK/leases" --pid-file="$WORK/dnsmasq.pid" \
+        --dhcp-range="${ADDRESS%.*}.$FIRST,${ADDRESS%.*}.$LAST,12h" \
+        --dhcp-host="$LAB_MAC,$GUEST" --dhcp-ignore='tag:!known' \
+        --dhcp-boot="$LAB_FILE,,$LAB_SERVER" >&2 &
+    CHILDREN+=($!)
+}
+
+start_qemu() {
+    local -a args=(-m "$LAB_MEMORY" -nographic -monitor none -serial stdio -device virtio-rng-pci
+        -netdev "tap,id=n,ifname=$TAP,script=/usr/local/bin/lab.sh,downscript=no")
+    local system="type=1"
+    if [[ $LAB_ACCEL == kvm ]]; then args+=(-accel kvm -cpu host); else args+=(-accel tcg -cpu max); fi
+    case $LAB_FIRMWARE in
+        bios) args+=(-boot n -device "virtio-net-pci,netdev=n,mac=$LAB_MAC") ;;
+        uefi)
+            cp /usr/share/OVMF/OVMF_VARS_4M.fd "$WORK/vars.fd" || die "no room for the firmware's variables"
+            args+=(-machine q35
+                -drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd
+                -drive "if=pflash,format=raw,file=$WORK/vars.fd"
+                -device "virtio-net-pci,netdev=n,mac=$LAB_MAC,romfile=,bootindex=0") ;;
+    esac
+    [[ -z ${LAB_UUID:-} ]] || args+=(-uuid "$LAB_UUID")
+    [[ -z ${LAB_SERIAL:-} ]] || system+=",serial=${LAB_SERIAL//,/,,}"
+    args+=(-smbios "$system")
+    qemu-system-x86_64 "${args[@]}" </dev/null &
+    QEMU=$!
+}
+
+CHILDREN=()
+QEMU=
+WORK=
+cleanup() {
+    trap '' INT TERM
+    trap - EXIT
+    [[ -z $QEMU ]] || { kill -KILL "$QEMU"; wait "$QEMU"; } 2>/dev/null
+    local child
+    for child in "${CHILDREN[@]}"; do { kill "$child"; wait "$child"; } 2>/dev/null; done
+    [[ -n $LOCK ]] || lock
+    drop_auto_bridge
+    unlock
+    [[ -z $WORK ]] || rm -rf "$WORK"
+}
+
+boot() {
+    : "${LAB_MAC:?}" "${LAB_FILE:?the file the router names}"
+    LAB_MAC=${LAB_MAC,,}
+    LAB_FIRMWARE=${LAB_FIRMWARE:-bios}
+    LAB_SERVER=${LAB_SERVER:-${ADDRESS%/*}}
+    LAB_MEMORY=${LAB_MEMORY:-768}
+    [[ $LAB_MAC =~ ^([0-9a-f]{2}:){5}[0-9a-f]{2}$ ]] || die "LAB_MAC=$LAB_MAC is no MAC address"
+    [[ $LAB_FIRMWARE == bios || $LAB_FIRMWARE == uefi ]] || die "LAB_FIRMWARE=$LAB_FIRMWARE is neither bios nor uefi"
+    [[ $ADDRESS == */24 ]] || die "LAB_ADDRESS=$ADDRESS: the lab's network is a /24"
+    if [[ -z ${LAB_ACCEL:-} ]]; then LAB_ACCEL=tcg; probe && LAB_ACCEL=kvm; fi
+    export LAB_BRIDGE=$BRIDGE
+
+    trap cleanup EXIT
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
+    WORK=$(mktemp -d /tmp/lab.XXXXXX) || die "no room in /tmp"
+    claim_address
+    lock || exit 1
+    make_bridge "$AUTO" || die "cannot make the bridge $BRIDGE"
+    start_dhcp
+    start_qemu
+    # the lock is kept until the TAP is a port, so that nobody takes the bridge for unused meanwhile
+    local n
+    for ((n = 0; n < 100; n++)); do
+        ip -o link show master "$BRIDGE" | grep -qF "$TAP:" && break
+        kill -0 "$QEMU" 2>/dev/null || break
+        sleep 0.05
+    done
+    unlock
+    say "$LAB_MAC $LAB_FIRMWARE $LAB_ACCEL, $GUEST on $BRIDGE by $TAP, file $LAB_FILE from $LAB_SERVER"
+    wait -n "$QEMU" "${CHILDREN[-1]}"   # the machine, or its router, ended
+    local status=$?
+    kill -0 "$QEMU" 2>/dev/null && die "the lab's DHCP server ended ($status)"
+    exit "$status"
+}
+
+case ${1:-} in
+    net-up) net_up ;;
+    net-down) net_down ;;
+    boot) boot ;;
+    probe) probe ;;
+    sweep) lock && drop_auto_bridge; unlock ;;
+    "$TAP_PREFIX"*) ip link set dev "$1" master "$BRIDGE" && ip link set dev "$1" up ;;   # QEMU's ifup script
+    *) die "verbs: net-up net-down boot probe sweep" ;;
+esac

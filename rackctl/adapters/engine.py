@@ -1,0 +1,71 @@
+"""Adapter: the Docker engine. Builds the service images, brings the generated compose file up and down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rackctl.adapters.proc import run, stream
+from rackctl.assets import find_asset
+from rackctl.errors import EngineError
+
+SERVICES = ("tftp", "microhttp")
+_LEAST_MAJOR = 23  # the first with BuildKit as the default builder and named build contexts
+_INSTALL = (
+    "install Docker >= 23 with compose v2 and buildx, start it, then run again; in a checkout, make engine does it"
+)
+
+
+def check_engine() -> str:
+    """The engine's version. Raises EngineError with the remedy when it cannot run a rack."""
+    text = run(["docker", "version", "--format", "{{json .Server}}"], timeout=20, remedy=_INSTALL)
+    version = str((json.loads(text) or {}).get("Version", "0"))
+    if int(version.split(".")[0]) < _LEAST_MAJOR:
+        raise EngineError(f"Docker {version} is older than {_LEAST_MAJOR}", remedy=_INSTALL)
+    info = json.loads(run(["docker", "info", "--format", "{{json .}}"], timeout=20))
+    if "Docker Desktop" in str(info.get("OperatingSystem", "")):
+        raise EngineError(
+            "Docker Desktop has no layer 2 network: machines cannot reach TFTP in it",
+            remedy="run rackctl in a Linux machine (or a bridged virtual machine) with Docker in it",
+        )
+    if any("rootless" in str(option) for option in info.get("SecurityOptions") or []):
+        raise EngineError(
+            "a rootless engine cannot open port 69", remedy="use the system's engine: docker context use default"
+        )
+    return version
+
+
+def build_services(report: Callable[[str], None]) -> None:
+    """Build the images of the services; quick when nothing changed."""
+    for service in SERVICES:
+        report(f"image rackctl/{service}")
+        stream(
+            ["docker", "build", "-q", "-t", f"rackctl/{service}", str(find_asset(f"compose/{service}"))],
+            lambda _line: None,
+        )
+
+
+def compose(work: Path, project: str, *words: str) -> bytes:
+    """Run a docker compose verb on the generated file in `work`."""
+    argv = [
+        "docker",
+        "compose",
+        "-p",
+        project,
+        "--project-directory",
+        str(work),
+        "-f",
+        str(work / "served/current/compose.yml"),
+    ]
+    return run([*argv, *words], timeout=120)
+
+
+def list_services(project: str) -> list[dict[str, str]]:
+    """Service, state and status of each container of the project."""
+    text = run(
+        ["docker", "ps", "-a", "--filter", f"label=com.docker.compose.project={project}", "--format", "{{json .}}"],
+        timeout=20,
+    )
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [{"service": row["Names"].split("-")[-2], "state": row["State"], "status": row["Status"]} for row in rows]

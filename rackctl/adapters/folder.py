@@ -1,0 +1,128 @@
+"""Adapter: the rack folder on disk. rack.yml and its lock are the user's; .rackctl/ is rackctl's."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rackctl.core.load import parse_rack
+from rackctl.core.model import Rack
+from rackctl.core.tree import Tree
+from rackctl.errors import BusyError, ConfigError
+
+
+class RackFolder:
+    """One rack.yml and what rackctl keeps beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.work = self.path / ".rackctl"
+        self.served = self.work / "served"
+        self.logs = self.work / "logs"
+
+    @property
+    def project(self) -> str:
+        """Compose project name: two racks on one master do not meet."""
+        return "rackctl-" + hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
+
+    def read_rack(self) -> Rack:
+        """Raises ConfigError when rack.yml is absent, unreadable or wrong."""
+        file = self.path / "rack.yml"
+        try:
+            return parse_rack(file.read_bytes().decode(), str(file))
+        except FileNotFoundError as absent:
+            raise ConfigError(
+                "there is no rack.yml here",
+                where=str(self.path),
+                remedy="rackctl init writes one; or name the folder: --rack DIR",
+            ) from absent
+        except (UnicodeDecodeError, OSError) as wrong:
+            raise ConfigError(
+                f"cannot be read: {wrong}", where=str(file), remedy="save it as plain UTF-8 text, readable by you"
+            ) from wrong
+
+    def served_id(self) -> str | None:
+        """Id of the tree that is served now."""
+        try:
+            return Path(os.readlink(self.served / "current")).name
+        except OSError:
+            return None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One rackctl at a time; the kernel frees the lock of one that was killed. Raises BusyError."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        with open(self.work / "lock", "w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as held:
+                raise BusyError(
+                    "another rackctl works on this rack",
+                    where=str(self.path),
+                    remedy="wait for it to end, then run again",
+                ) from held
+            yield
+
+    def publish(self, tree: Tree, sources: Mapping[str, Path]) -> None:
+        """Write the tree aside, then turn one symlink: a kill at any moment leaves the old tree whole.
+
+        sources: sha256 -> file. Raises BusyError when the disk is full.
+        """
+        # The daemons run as nobody whatever the user's umask is.
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.logs.chmod(0o777)
+        trees = self.served / "trees"
+        trees.mkdir(parents=True, exist_ok=True)
+        target = trees / tree.id
+        try:
+            if not target.is_dir():
+                self._write_aside(tree, sources, trees / f".{tree.id}.part", target)
+            fresh = self.served / ".current.new"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(f"trees/{tree.id}")
+            fresh.rename(self.served / "current")
+        except OSError as full:
+            if full.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise BusyError(
+                "the disk is full; what was served before is still served",
+                where=str(trees),
+                remedy="free some space, then rackctl up",
+            ) from full
+        for old in trees.iterdir():
+            if old.name != tree.id:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _write_aside(self, tree: Tree, sources: Mapping[str, Path], aside: Path, target: Path) -> None:
+        shutil.rmtree(aside, ignore_errors=True)
+        for path, content in tree.files.items():
+            file = aside / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            file.chmod(0o644)
+        for path, digest in tree.artifacts.items():
+            file = aside / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(sources[digest], file)
+        for folder, _, _ in os.walk(aside):
+            os.chmod(folder, 0o755)  # noqa: S103 nobody must be able to read it
+        aside.rename(target)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as far:
+        if far.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)
+    target.chmod(0o644)

@@ -1,0 +1,78 @@
+"""CLI. The Typer app, its global options, and the one place that prints a RackError and exits."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rackctl.errors import RackError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Bare metal to a running cluster node, from one rack.yml.",
+)
+
+RackOption = Annotated[Path, typer.Option("--rack", help="Folder of rack.yml.", envvar="RACKCTL_RACK")]
+
+
+@app.callback()
+def _root() -> None:
+    """Bare metal to a running cluster node, from one rack.yml."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write rack.yml.")] = Path(),
+    server: Annotated[
+        str, typer.Option(help="The master's address as nodes see it (default: that of the default route).")
+    ] = "",
+) -> None:
+    """Write a commented rack.yml; never overwrites.
+
+    Example: rackctl init myrack
+    """
+    from rackctl.adapters.host import check_address, default_address, port_is_free, ssh_public_keys
+    from rackctl.core.starter import render_starter
+    from rackctl.errors import ConfigError
+
+    file = folder / "rack.yml"
+    if file.exists():
+        raise ConfigError("rack.yml is there already", where=str(file), remedy="edit it, or name another folder")
+    address = server or default_address()
+    check_address(address)
+    port = next((p for p in (83, 8083, 8183) if port_is_free(address, p)), 83)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(file, "x") as handle:
+        handle.write(render_starter(address, port, ssh_public_keys()))
+    typer.echo(f"wrote {file}: server {address}, http port {port}\nnext: rackctl up --rack {folder}")
+
+
+@app.command()
+def lint(rack: RackOption = Path()) -> None:
+    """Read rack.yml and name every fault with its line; needs no engine.
+
+    Example: rackctl lint --rack myrack
+    """
+    from rackctl.adapters.folder import RackFolder
+
+    found = RackFolder(rack).read_rack()
+    typer.echo(
+        f"rack.yml is good: {len(found.nodes)} nodes, {', '.join(f'{o.name} {o.version}' for o in found.os_releases())}"
+    )
+
+
+def main() -> None:
+    """Entry point. A RackError becomes one message and its documented exit code."""
+    try:
+        app()
+    except RackError as error:
+        typer.echo(f"rackctl: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("rackctl: stopped", err=True)
+        sys.exit(130)

@@ -1,0 +1,126 @@
+"""Core. rack.yml as frozen values; unknown keys are refused, MACs are normalised once, here."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+_MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
+_HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1, one label
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def parse_mac(text: str) -> str:
+    """A MAC in colon form, lower case, from `aa:bb:..`, `aa-bb-..`, `aabb.ccdd.eeff` or twelve digits.
+
+    Raises ValueError for anything else, and for multicast addresses, which no card has.
+    """
+    digits = re.sub(r"[:.\-]", "", text.strip().lower())
+    if not _MAC_DIGITS.fullmatch(digits):
+        raise ValueError(f"{text!r} is not a MAC address; it has six pairs of hex digits, like 52:54:00:12:34:56")
+    if int(digits[:2], 16) & 1:
+        raise ValueError(f"{text!r} is a multicast address; no network card has it")
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def hyphenate(mac: str) -> str:
+    """`52:54:00:12:34:56` as iPXE's ${mac:hexhyp} writes it."""
+    return mac.replace(":", "-")
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError as wrong:
+        raise ValueError(f"{text!r} is not an IPv4 address") from wrong
+
+
+def _hostname(text: str) -> str:
+    if not _HOSTNAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a host name; use a-z, 0-9 and '-', at most 63 characters")
+    return text
+
+
+def _version(text: str) -> str:
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a version; use letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _ssh_key(text: str) -> str:
+    fields = text.split()
+    if len(fields) < 2 or "\n" in text.strip() or not re.fullmatch(r"(ssh-|ecdsa-|sk-)[\w@.-]+", fields[0]):
+        raise ValueError(f"{text[:30]!r}... is not an SSH public key; paste one line of ~/.ssh/*.pub")
+    return text.strip()
+
+
+Mac = Annotated[str, AfterValidator(parse_mac)]
+Address = Annotated[str, AfterValidator(_address)]
+Hostname = Annotated[str, AfterValidator(_hostname)]
+Version = Annotated[str, AfterValidator(_version)]
+SshKey = Annotated[str, AfterValidator(_ssh_key)]
+OsName = Literal["discovery", "rancheros"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(_Strict):
+    """The master as nodes see it."""
+
+    address: Address
+    http_port: Annotated[int, Field(ge=1, le=65535)] = 83
+    network: Literal["host", "bridge"] = "host"
+
+
+class OsRef(_Strict):
+    """An OS by name and version."""
+
+    name: OsName = "discovery"
+    version: Version = "builtin"
+
+    @model_validator(mode="after")
+    def _version_is_named(self) -> OsRef:
+        if self.name == "rancheros" and self.version == "builtin":
+            raise ValueError("rancheros needs a version, like v1.5.8")
+        return self
+
+
+class Node(_Strict):
+    """One machine to boot."""
+
+    mac: Mac
+    os: OsRef | None = None
+
+
+class Rack(_Strict):
+    """One rack.yml."""
+
+    server: Server
+    os: OsRef = OsRef()
+    ipxe: Annotated[str, Field(min_length=1)] = "auto"
+    ssh_authorized_keys: tuple[SshKey, ...] = ()
+    kernel_args: tuple[str, ...] = ()
+    nodes: dict[Hostname, Node] = {}
+
+    @model_validator(mode="after")
+    def _macs_differ(self) -> Rack:
+        seen: dict[str, str] = {}
+        for name, node in self.nodes.items():
+            if node.mac in seen:
+                raise ValueError(f"nodes {seen[node.mac]} and {name} have the same MAC {node.mac}")
+            seen[node.mac] = name
+        return self
+
+    def os_of(self, node: Node | None) -> OsRef:
+        """The OS that a node boots: its own, else the rack's."""
+        return node.os if node and node.os else self.os
+
+    def os_releases(self) -> tuple[OsRef, ...]:
+        """Every OS that some machine of this rack can boot, each once."""
+        found = [self.os, *(self.os_of(node) for node in self.nodes.values())]
+        return tuple({(o.name, o.version): o for o in found}.values())

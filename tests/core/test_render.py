@@ -1,0 +1,44 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rackctl.core.load import parse_rack
+from rackctl.core.render import render_rack
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+RACK = """\
+server: {address: 10.98.0.1, http_port: 8083}
+os: {name: rancheros, version: v1.5.8}
+ssh_authorized_keys: [ssh-ed25519 AAAA me@here]
+nodes:
+  n1: {mac: "52:54:00:12:34:56"}
+  n2: {mac: "52:54:00:12:34:57", os: {name: discovery}}
+"""
+
+
+def test_the_rendered_tree_is_the_golden_one() -> None:
+    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test")
+    folder = GOLDEN / "rack"
+    if os.environ.get("UPDATE_GOLDEN"):
+        for path, content in tree.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        pytest.fail("golden files were written; read the difference, then run without UPDATE_GOLDEN")
+    wanted = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    assert dict(tree.files) == wanted
+
+
+def test_no_rancher_word_follows_the_double_dash_and_no_word_stands_twice() -> None:
+    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test")
+    for path, content in tree.files.items():
+        if path.endswith(".ipxe"):
+            words = next(line for line in content.decode().splitlines() if line.startswith("kernel ")).split()
+            assert "--" not in words
+            assert len(words) == len(set(words))
+
+
+def test_the_id_follows_the_bytes() -> None:
+    one = render_rack(parse_rack(RACK), {}, {}, "p")
+    assert one.id == render_rack(parse_rack(RACK), {}, {}, "p").id
+    assert one.id != render_rack(parse_rack(RACK), {}, {"undionly.kpxe": "0" * 64}, "p").id
