@@ -68,4 +68,23 @@ def list_services(project: str) -> list[dict[str, str]]:
         timeout=20,
     )
     rows = [json.loads(line) for line in text.splitlines()]
-    return [{"service": row["Names"].split("-")[-2], "state": row["State"], "status": row["Status"]} for row in rows]
+    return [
+        {"id": row["ID"], "service": row["Names"].split("-")[-2], "state": row["State"], "status": row["Status"]}
+        for row in rows
+    ]
+
+
+def private_memory(container: str) -> int | None:
+    """Bytes of anonymous memory in the container's cgroup (v1 `rss`, v2 `anon` of memory.stat); None when unreadable."""
+    full = run(["docker", "inspect", "--format", "{{.Id}}", container], timeout=10).decode().strip()
+    roots = (
+        f"/sys/fs/cgroup/memory/docker/{full}",
+        f"/sys/fs/cgroup/system.slice/docker-{full}.scope",
+        f"/sys/fs/cgroup/docker/{full}",
+    )
+    for root in roots:
+        file = Path(root) / "memory.stat"
+        if file.exists():
+            values = dict(line.split() for line in file.read_text().splitlines())
+            return int(values.get("anon", values.get("total_rss", 0)))
+    return None

@@ -20,6 +20,9 @@ app = typer.Typer(
 RackOption = Annotated[Path, typer.Option("--rack", help="Folder of rack.yml.", envvar="RACKCTL_RACK")]
 
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
 @app.callback()
 def _root() -> None:
     """Bare metal to a running cluster node, from one rack.yml."""
@@ -68,6 +71,8 @@ def lint(rack: RackOption = Path()) -> None:
 
 def main() -> None:
     """Entry point. A RackError becomes one message and its documented exit code."""
+    from rackctl.cli import nodes  # noqa: F401 their commands register themselves
+
     try:
         app()
     except RackError as error:

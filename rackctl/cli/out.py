@@ -1,0 +1,36 @@
+"""CLI. What people read: plain lines, and a timeline as bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rackctl.core.timeline import Timeline
+
+_WIDTH = 40
+
+
+def say(line: str) -> None:
+    """One plain line, out at once: a pipe or a log shows progress too."""
+    typer.echo(line)
+
+
+def show_timeline(timeline: Timeline) -> str:
+    """One boot as a bar per stage, with the seconds from the end of the stage before to its own end."""
+    last = max((stage.end for stage in timeline.stages), default=timeline.started)
+    span = max(last - timeline.started, 0.001)
+    lines = [
+        f"{timeline.hostname or timeline.mac or timeline.ip} {timeline.firmware}: {timeline.verdict}, {span:.1f} s"
+    ]
+    before = timeline.started
+    for stage in timeline.stages:
+        start = int((before - timeline.started) / span * _WIDTH)
+        width = max(1, round((stage.end - before) / span * _WIDTH))
+        size = f"  {stage.nbytes / 2**20:.1f} MiB" if stage.nbytes > 2**18 else ""
+        lines.append(
+            f"  {stage.name:<9} {stage.end - before:6.1f} s  {' ' * start}{'#' * width}{size}{'' if stage.ok else '  FAILED'}"
+        )
+        before = max(before, stage.end)
+    return "\n".join(lines)
