@@ -75,7 +75,7 @@ def list_services(project: str) -> list[dict[str, str]]:
 
 
 def private_memory(container: str) -> int | None:
-    """Bytes of anonymous memory in the container's cgroup (v1 `rss`, v2 `anon` of memory.stat); None when unreadable."""
+    """Anonymous bytes of a container (memory.stat: cgroup v1 `total_rss`, v2 `anon`); None when unreadable."""
     full = run(["docker", "inspect", "--format", "{{.Id}}", container], timeout=10).decode().strip()
     roots = (
         f"/sys/fs/cgroup/memory/docker/{full}",

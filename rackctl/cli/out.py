@@ -29,8 +29,8 @@ def show_timeline(timeline: Timeline) -> str:
         start = int((before - timeline.started) / span * _WIDTH)
         width = max(1, round((stage.end - before) / span * _WIDTH))
         size = f"  {stage.nbytes / 2**20:.1f} MiB" if stage.nbytes > 2**18 else ""
-        lines.append(
-            f"  {stage.name:<9} {stage.end - before:6.1f} s  {' ' * start}{'#' * width}{size}{'' if stage.ok else '  FAILED'}"
-        )
+        bar = " " * start + "#" * width
+        failed = "" if stage.ok else "  FAILED"
+        lines.append(f"  {stage.name:<9} {stage.end - before:6.1f} s  {bar}{size}{failed}")
         before = max(before, stage.end)
     return "\n".join(lines)
