@@ -19,7 +19,7 @@ def hash_inputs(folder: Path, *more: str) -> str:
     return total.hexdigest()[:16]
 
 
-def build_files(context: Path, dockerfile: str, target: Path) -> None:
+def build_files(context: Path, dockerfile: str, target: Path, *options: str) -> None:
     """Run the build and put the files of its last stage into `target`: written aside, then renamed."""
     aside = target.with_name(target.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
@@ -34,6 +34,7 @@ def build_files(context: Path, dockerfile: str, target: Path) -> None:
             str(context / dockerfile),
             "--output",
             f"type=local,dest={aside}",
+            *options,
             str(context),
         ],
         lambda _line: None,
