@@ -15,6 +15,12 @@ FIRST=50
 LAST=200
 
 say() { echo "lab: $*" >&2; }
+# tell LINE: one JSON line with a microsecond clock, in the form of the tftp container's log: rackctl reads both alike
+tell() {
+    local line=${1//[[:cntrl:]]/?}
+    line=${line//\\/\\\\}; line=${line//\"/\\\"}
+    printf '{"t":%s,"line":"%s"}\n' "$EPOCHREALTIME" "$line" >&2
+}
 die() { say "$*"; exit 1; }
 
 # hold NAME: take a lock that lives as long as its holder; the holder's pid goes to HELD. Fails at once when it is taken.
@@ -38,7 +44,8 @@ lock() {
     say "the lab's lock is held for 30 s: another lab hangs"
     return 1
 }
-unlock() { [[ -z $LOCK ]] || { kill "$LOCK"; wait "$LOCK"; LOCK=; } 2>/dev/null; }
+# KILL, since a lock taken in cleanup inherits that TERM is ignored
+unlock() { [[ -z $LOCK ]] || { kill -KILL "$LOCK"; wait "$LOCK"; LOCK=; } 2>/dev/null; }
 
 bridge_alias() { ip link show dev "$BRIDGE" 2>/dev/null | sed -n 's/^ *alias //p'; }
 bridge_exists() { ip link show dev "$BRIDGE" &>/dev/null; }
@@ -118,7 +125,16 @@ start_dhcp() {
         --dhcp-leasefile="$WORK/leases" --pid-file="$WORK/dnsmasq.pid" \
         --dhcp-range="${ADDRESS%.*}.$FIRST,${ADDRESS%.*}.$LAST,12h" \
         --dhcp-host="$LAB_MAC,$GUEST" --dhcp-ignore='tag:!known' \
-        --dhcp-boot="$LAB_FILE,,$LAB_SERVER" >&2 &
+        --dhcp-boot="$LAB_FILE,,$LAB_SERVER" \
+        2> >(while IFS= read -r line; do tell "$line"; done) &
+    ROUTER=$!
+    CHILDREN+=("$ROUTER")
+}
+
+# With LAB_LEASH the machine lives as long as somebody holds our stdin open: rackctl may be killed with SIGKILL and nothing stays.
+hold_leash() {
+    [[ -n ${LAB_LEASH:-} ]] || return 0
+    { cat >/dev/null; kill -TERM $$; } <&0 2>/dev/null &
     CHILDREN+=($!)
 }
 
@@ -144,6 +160,7 @@ start_qemu() {
 }
 
 CHILDREN=()
+ROUTER=
 QEMU=
 WORK=
 cleanup() {
@@ -178,6 +195,8 @@ boot() {
     lock || exit 1
     make_bridge "$AUTO" || die "cannot make the bridge $BRIDGE"
     start_dhcp
+    hold_leash
+    tell "lab: power on"
     start_qemu
     # the lock is kept until the TAP is a port, so that nobody takes the bridge for unused meanwhile
     local n
@@ -188,7 +207,7 @@ boot() {
     done
     unlock
     say "$LAB_MAC $LAB_FIRMWARE $LAB_ACCEL, $GUEST on $BRIDGE by $TAP, file $LAB_FILE from $LAB_SERVER"
-    wait -n "$QEMU" "${CHILDREN[-1]}"   # the machine, or its router, ended
+    wait -n "$QEMU" "$ROUTER"   # the machine, or its router, ended
     local status=$?
     kill -0 "$QEMU" 2>/dev/null && die "the lab's DHCP server ended ($status)"
     exit "$status"

@@ -39,11 +39,14 @@ def check_engine() -> str:
 def build_services(report: Callable[[str], None]) -> None:
     """Build the images of the services; quick when nothing changed."""
     for service in SERVICES:
-        report(f"image rackctl/{service}")
-        stream(
-            ["docker", "build", "-q", "-t", f"rackctl/{service}", str(find_asset(f"compose/{service}"))],
-            lambda _line: None,
-        )
+        build_image(service, report)
+
+
+def build_image(name: str, report: Callable[[str], None]) -> None:
+    """Build rackctl/NAME from compose/NAME; quick when nothing changed. Raises EngineError."""
+    report(f"image rackctl/{name}")
+    argv = ["docker", "build", "-q", "-t", f"rackctl/{name}", str(find_asset(f"compose/{name}"))]
+    stream(argv, lambda _line: None, remedy="make engine sets up the base image; the build needs a Debian mirror")
 
 
 def compose(work: Path, project: str, *words: str) -> bytes:

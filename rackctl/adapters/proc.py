@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rackctl.errors import EngineError, RackError
@@ -71,3 +72,29 @@ def stream(
             on_line(line)
     if child.returncode:
         raise error(f"{' '.join(argv[:4])} failed ({child.returncode}):\n" + "\n".join(last), remedy=remedy)
+
+
+@contextmanager
+def leashed(argv: Sequence[str], stdout: Path, stderr: Path, *, grace: float = 15.0) -> Iterator[Callable[[], bool]]:
+    """Run a program that ends when its stdin closes, as long as the block lasts; yields "is it alive?".
+
+    The kernel closes the pipe when this process dies, however it dies. A session of its own keeps Ctrl-C from reaching
+    the program first: it is stopped by its leash and has `grace` seconds to clean up.
+    """
+    with open(stdout, "wb") as out, open(stderr, "wb") as err:
+        try:
+            child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
+                list(argv), stdin=subprocess.PIPE, stdout=out, stderr=err, start_new_session=True
+            )
+        except FileNotFoundError as absent:
+            raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+    assert child.stdin is not None  # noqa: S101 PIPE was asked for
+    try:
+        yield lambda: child.poll() is None
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(grace)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

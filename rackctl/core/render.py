@@ -39,8 +39,7 @@ def render_rack(
     for name, node in [(DEFAULT, None), *rack.nodes.items()]:
         key = hyphenate(node.mac) if node else DEFAULT
         files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, name, node).encode()
-        if rack.os_of(node).name == "rancheros":
-            files[f"http/config/{key}"] = render_cloud_config(rack, None if node is None else name).encode()
+        files[f"http/config/{key}"] = render_cloud_config(rack, None if node is None else name).encode()
     return Tree(files, artifacts)
 
 
@@ -72,11 +71,11 @@ def kernel_line(rack: Rack, node: Node | None) -> tuple[str, ...]:
     """The kernel's arguments. No `rancher.` word may follow `--`: RancherOS then ignores it."""
     os = rack.os_of(node)
     base = f"http://{rack.server.address}:{rack.server.http_port}"
+    config = f"{base}/config/{hyphenate(node.mac) if node else DEFAULT}"
+    # The discovery OS reads a config too: a machine that fetched it has a working network card under Linux.
+    told = f"rancher.cloud_init.datasources=[url:{config}]" if os.name == "rancheros" else f"rackctl.config={config}"
     common = (f"rackctl.server={base}", f"rackctl.os={os.name}", "BOOTIF=01-${mac:hexhyp}", *rack.kernel_args)
-    if os.name == "rancheros":
-        key = hyphenate(node.mac) if node else DEFAULT
-        return (*_CONSOLE, f"rancher.cloud_init.datasources=[url:{base}/config/{key}]", *common)
-    return (*_CONSOLE, *common)
+    return (*_CONSOLE, told, *common)
 
 
 def render_cloud_config(rack: Rack, hostname: str | None) -> str:

@@ -1,0 +1,98 @@
+"""Adapter: the lab, a container with QEMU, real firmware and "the router's DHCP" on a bridge of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rackctl.adapters.proc import leashed, run
+from rackctl.errors import BootError, EngineError
+
+ADDRESS = "10.98.0.1"
+_IMAGE = "rackctl/lab"
+_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SETGID")  # the last: dnsmasq drops its groups
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A virtual machine. file: what the router's DHCP names; server: its next-server; memory in MiB."""
+
+    mac: str
+    firmware: str
+    file: str
+    server: str
+    memory: int = 768
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """What compose/lab/lab.sh reads."""
+        named = {"MAC": self.mac, "FIRMWARE": self.firmware, "FILE": self.file, "SERVER": self.server}
+        return {f"LAB_{key}": value for key, value in {**named, "MEMORY": str(self.memory), **self.facts}.items()}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A machine that was powered on. console: the serial console's bytes; router: dnsmasq's lines as JSON."""
+
+    console: Path
+    router: Path
+    alive: Callable[[], bool]
+
+    def power_on(self) -> float | None:
+        """Seconds of the epoch when QEMU was started; None as long as it was not."""
+        for line in self.router.read_text(errors="replace").splitlines():
+            if '"lab: power on"' in line:
+                return float(json.loads(line)["t"])
+        return None
+
+    def complaints(self) -> str:
+        """What the lab itself said, without the router's lines."""
+        lines = self.router.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if not line.startswith("{"))[-2000:]
+
+
+def set_up_network() -> None:
+    """Make the lab's bridge, kept until `remove_network`; safe to run twice. Raises EngineError."""
+    run([*_docker("--cap-add", "NET_ADMIN"), _IMAGE, "net-up"], timeout=60, remedy="ip link show rackctl-lab")
+
+
+def remove_network() -> None:
+    """Remove the bridge if it is the lab's; with machines on it, the last of them does. Raises EngineError."""
+    run([*_docker("--cap-add", "NET_ADMIN"), _IMAGE, "net-down"], timeout=60, remedy="ip link show rackctl-lab")
+
+
+@contextmanager
+def power_on(machine: Machine, folder: Path) -> Iterator[Running]:
+    """Run the machine as long as the block lasts; its console and router lines go to files in `folder`.
+
+    Raises EngineError when the machine cannot be started.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not Path("/dev/net/tun").exists():
+        raise EngineError("there is no /dev/net/tun", remedy="modprobe tun, then run again")
+    name = machine.mac.replace(":", "")
+    console, router = folder / f"{name}.console", folder / f"{name}.router.jsonl"
+    variables = [word for key, value in machine.environment().items() for word in ("-e", f"{key}={value}")]
+    capabilities = [word for one in _CAPABILITIES for word in ("--cap-add", one)]
+    kvm = ["--device", "/dev/kvm"] if Path("/dev/kvm").exists() else []
+    argv = [*_docker(*capabilities, "--device", "/dev/net/tun", *kvm), "-e", "LAB_LEASH=1", *variables, _IMAGE, "boot"]
+    with leashed(argv, console, router) as alive:
+        yield Running(console, router, alive)
+
+
+def last_lines(console: Path, count: int = 12) -> str:
+    """The last lines of a console as plain text; raises BootError when there is no such file."""
+    try:
+        raw = console.read_bytes()[-16384:]
+    except OSError as absent:
+        raise BootError(f"the console cannot be read: {absent}", str(console)) from absent
+    text = "".join(c if c.isprintable() or c == "\n" else "" for c in raw.decode(errors="replace"))
+    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
+
+
+def _docker(*options: str) -> Sequence[str]:
+    limits = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "256")
+    return ["docker", "run", "--rm", "-i", "--network", "host", "--label", "org.rackctl.role=lab", *limits, *options]

@@ -1,0 +1,98 @@
+"""CLI. lab: a virtual rack on this machine, to try a boot before any hardware does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rackctl.cli.app import JsonOption, RackOption, app
+from rackctl.cli.out import say, show_timeline
+
+if TYPE_CHECKING:
+    from rackctl.core.timeline import Timeline
+
+lab = typer.Typer(no_args_is_help=True, help="A virtual rack on this machine: real firmware in QEMU.")
+app.add_typer(lab, name="lab")
+
+
+class Firmware(StrEnum):
+    """How the virtual machine starts."""
+
+    bios = "bios"
+    uefi = "uefi"
+
+
+@lab.command()
+def up() -> None:
+    """Make the lab's network, a bridge with the address 10.98.0.1; a rack can have that as its server.address.
+
+    Example: rackctl lab up
+    """
+    from rackctl.adapters import engine
+    from rackctl.adapters import lab as adapter
+
+    engine.check_engine()
+    engine.build_image("lab", say)
+    adapter.set_up_network()
+    say(f"the lab's network is up: {adapter.ADDRESS} on the bridge rackctl-lab")
+
+
+@lab.command()
+def down() -> None:
+    """Remove the lab's network.
+
+    Example: rackctl lab down
+    """
+    from rackctl.adapters import lab as adapter
+
+    adapter.remove_network()
+    say("the lab's network is gone")
+
+
+@lab.command()
+def boot(
+    node: Annotated[str, typer.Argument(help="A node of rack.yml to play (default: an unknown machine).")] = "",
+    firmware: Annotated[Firmware, typer.Option(help="How the machine starts.")] = Firmware.bios,
+    os: Annotated[str, typer.Option(help="Play the first machine of rack.yml that boots this OS.")] = "",
+    memory: Annotated[int, typer.Option(help="MiB of the virtual machine.")] = 768,
+    rack: RackOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Boot one virtual machine from power-off through the running services, and say where it hangs if it does.
+
+    Example: rackctl lab boot --firmware uefi
+    """
+    from rackctl import trial
+    from rackctl.adapters import engine
+    from rackctl.adapters.folder import RackFolder
+    from rackctl.adapters.lab import Machine
+
+    folder = RackFolder(rack)
+    found = folder.read_rack()
+    engine.check_engine()
+    trial.require_services(folder)
+    tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
+    engine.build_image("lab", tell)
+    machine = Machine(
+        mac=trial.choose_mac(found, node, os, firmware.value),
+        firmware=firmware.value,
+        file=trial.loader_for(folder, firmware.value),
+        server=found.server.address,
+        memory=memory,
+    )
+    tell(f"power on: {machine.mac} {machine.firmware}; console in {folder.work / 'lab'}")
+    shown: set[str] = set()
+
+    def watch(timeline: Timeline) -> None:
+        for stage in timeline.stages:
+            if stage.ok and stage.name not in shown:
+                shown.add(stage.name)
+                tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
+
+    done = trial.boot_machine(folder, machine, watch)
+    say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))

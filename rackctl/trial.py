@@ -1,0 +1,114 @@
+"""Boots a virtual machine of the lab against the running rack, and follows it until it checked in or is stuck."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rackctl.adapters import engine, lab
+from rackctl.adapters.folder import RackFolder
+from rackctl.adapters.logs import Log, open_logs, read_events
+from rackctl.core.events import Event, Stage, parse_tftp_line
+from rackctl.core.model import Rack
+from rackctl.core.timeline import Timeline, fold_events, latest_by_mac, stage_name
+from rackctl.errors import BootError, ConfigError, ServeError
+
+UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02"}  # 52:54:00 is QEMU's, so nobody's card
+# Seconds. A virtual machine under TCG on two busy cores takes up to five times its usual 12 s.
+SILENCE: Mapping[Stage, float] = {stage: 45.0 for stage in Stage if stage is not Stage.CHECKIN}
+_TICK = 0.2
+_LOGGED = 1.0  # a log line may come this much later than what it tells of
+
+Watch = Callable[[Timeline], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The end of one boot. console: file of what the machine's serial console showed."""
+
+    timeline: Timeline
+    console: Path
+
+
+def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
+    """The MAC of the machine to play: that node, else the first that boots `os`, else an unknown machine."""
+    if node:
+        if node not in rack.nodes:
+            raise ConfigError(f"rack.yml has no node {node!r}", remedy="rackctl nodes lists them")
+        return rack.nodes[node].mac
+    if not os or rack.os.name == os:
+        return UNKNOWN_MAC[firmware]
+    for one in rack.nodes.values():
+        if rack.os_of(one).name == os:
+            return one.mac
+    raise ConfigError(
+        f"no machine of this rack boots {os}", "rack.yml", f"set os: {{name: {os}, ...}} there or at a node, rackctl up"
+    )
+
+
+def boot_machine(
+    folder: RackFolder,
+    machine: lab.Machine,
+    watch: Watch,
+    *,
+    silence: Mapping[Stage, float] = SILENCE,
+) -> Trial:
+    """Power the machine on and follow it. watch is called with each new state of its timeline.
+
+    Raises BootError that names the failed stage with the last lines of the console, and EngineError.
+    """
+    logs = open_logs(folder.logs, from_end=True)
+    with lab.power_on(machine, folder.work / "lab") as running:
+        logs.append(Log(running.router, parse_tftp_line))
+        timeline = _follow(logs, running, machine.mac, watch, silence)
+    return Trial(timeline, running.console)
+
+
+def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: Mapping[Stage, float]) -> Timeline:
+    events: list[Event] = []
+    seen: tuple[str, ...] = ()
+    asked = time.time()
+    while True:
+        alive, now = running.alive(), time.time()
+        events.extend(read_events(logs))
+        start = running.power_on()
+        found = fold_events(sorted(events, key=lambda e: e.time), now, silence=silence, power_on=start)
+        timeline = latest_by_mac(found).get(mac)
+        if timeline and (names := tuple(stage.name for stage in timeline.stages if stage.ok)) != seen:
+            seen = names
+            watch(timeline)
+        if timeline and timeline.verdict == "done":
+            return timeline
+        if timeline and timeline.verdict == "stuck" and timeline.missing is not None:
+            raise _failed(stage_name(timeline.missing), timeline.reason, timeline.remedy, running)
+        if not alive:
+            reached = seen[-1] if seen else "power-on"
+            raise _failed("lab", f"the virtual machine ended after {reached}: {running.complaints()}", "", running)
+        if timeline is None and now - (start or asked) > silence[Stage.POWER] + _LOGGED:
+            reason = f"the firmware asked for no address within {silence[Stage.POWER]:.0f} s"
+            raise _failed("firmware", reason, "rackctl lab boot again; is the machine overloaded?", running)
+        time.sleep(_TICK)
+
+
+def _failed(stage: str, reason: str, remedy: str, running: lab.Running) -> BootError:
+    tail = lab.last_lines(running.console)
+    shown = f"\nlast lines of the console ({running.console}):\n{tail}" if tail else ""
+    return BootError(f"stuck before {stage}: {reason}{shown}", where="lab", remedy=remedy or "rackctl status")
+
+
+def loader_for(folder: RackFolder, firmware: str) -> str:
+    """The TFTP file that a router must name for this firmware, from what is served. Raises ServeError."""
+    names = {"bios": ("undionly.kpxe", "pxelinux.0"), "uefi": ("snponly.efi", "ipxe.efi")}[firmware]
+    for name in names:
+        if (folder.served / "current" / "tftp" / name).is_file():
+            return name
+    raise ServeError("nothing is served", str(folder.path), "rackctl up first")
+
+
+def require_services(folder: RackFolder) -> None:
+    """Raises ServeError when the rack is not up."""
+    running = {row["service"] for row in engine.list_services(folder.project) if row["state"] == "running"}
+    if missing := set(engine.SERVICES) - running:
+        raise ServeError(f"not running: {', '.join(sorted(missing))}", str(folder.path), "rackctl up first")
