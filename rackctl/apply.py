@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rackctl.adapters import discovery, engine, fetch, host, ipxe, probe
+from rackctl.adapters import discovery, engine, fetch, host, imagebuild, ipxe, probe
 from rackctl.adapters.folder import RackFolder
 from rackctl.core.model import OsRef, Rack
 from rackctl.core.render import release_key, render_embed, render_rack
@@ -56,14 +56,14 @@ def bring_up(folder: RackFolder, report: Report) -> Up:
     host.check_address(rack.server.address)
     with folder.lock():
         with ThreadPoolExecutor(max_workers=4) as pool:
-            images = pool.submit(engine.build_services, report)
+            images = {name: pool.submit(imagebuild.build_image, name, report) for name in engine.SERVICES}
             loaders = pool.submit(build_loaders, rack, report)
             releases = {release_key(os): pool.submit(fetch_os, os, report) for os in rack.os_releases()}
             build = loaders.result()
             files = {key: future.result() for key, future in releases.items()}
-            images.result()
+            tags = {name: future.result() for name, future in images.items()}
         sources: dict[str, Path] = {}
-        tree = _render(folder, rack, build, files, sources)
+        tree = _render(folder, rack, build, files, tags, sources)
         changed = folder.served_id() != tree.id
         if changed or not _all_running(folder):
             _require_ports(folder, rack)
@@ -75,7 +75,12 @@ def bring_up(folder: RackFolder, report: Report) -> Up:
 
 
 def _render(
-    folder: RackFolder, rack: Rack, build: ipxe.IpxeBuild, files: dict[str, dict[str, Path]], sources: dict[str, Path]
+    folder: RackFolder,
+    rack: Rack,
+    build: ipxe.IpxeBuild,
+    files: dict[str, dict[str, Path]],
+    images: dict[str, str],
+    sources: dict[str, Path],
 ) -> Tree:
     def digests(named: dict[str, Path]) -> dict[str, str]:
         found = {name: _sha256(file) for name, file in named.items()}
@@ -83,7 +88,7 @@ def _render(
         return found
 
     releases = {key: digests(named) for key, named in files.items()}
-    return render_rack(rack, releases, digests(build.files), folder.project)
+    return render_rack(rack, releases, digests(build.files), folder.project, images)
 
 
 def _all_running(folder: RackFolder) -> bool:

@@ -51,16 +51,17 @@ def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
 def boot_machine(
     folder: RackFolder,
     machine: lab.Machine,
+    image: str,
     watch: Watch,
     *,
     silence: Mapping[Stage, float] = SILENCE,
 ) -> Trial:
-    """Power the machine on and follow it. watch is called with each new state of its timeline.
+    """Power the machine on and follow it. image: the lab's; watch is called with each new state of its timeline.
 
     Raises BootError that names the failed stage with the last lines of the console, and EngineError.
     """
     logs = open_logs(folder.logs, from_end=True)
-    with lab.power_on(machine, folder.work / "lab") as running:
+    with lab.power_on(machine, image, lab.find_network(), folder.work / "lab") as running:
         logs.append(Log(running.router, parse_tftp_line))
         timeline = _follow(logs, running, machine.mac, watch, silence)
     return Trial(timeline, running.console)

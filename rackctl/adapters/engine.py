@@ -1,13 +1,11 @@
-"""Adapter: the Docker engine. Builds the service images, brings the generated compose file up and down."""
+"""Adapter: the Docker engine. Brings the generated compose file up and down, and tells what runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-from rackctl.adapters.proc import run, stream
-from rackctl.assets import find_asset
+from rackctl.adapters.proc import run
 from rackctl.errors import EngineError
 
 SERVICES = ("tftp", "microhttp")
@@ -34,19 +32,6 @@ def check_engine() -> str:
             "a rootless engine cannot open port 69", remedy="use the system's engine: docker context use default"
         )
     return version
-
-
-def build_services(report: Callable[[str], None]) -> None:
-    """Build the images of the services; quick when nothing changed."""
-    for service in SERVICES:
-        build_image(service, report)
-
-
-def build_image(name: str, report: Callable[[str], None]) -> None:
-    """Build rackctl/NAME from compose/NAME; quick when nothing changed. Raises EngineError."""
-    report(f"image rackctl/{name}")
-    argv = ["docker", "build", "-q", "-t", f"rackctl/{name}", str(find_asset(f"compose/{name}"))]
-    stream(argv, lambda _line: None, remedy="make engine sets up the base image; the build needs a Debian mirror")
 
 
 def compose(work: Path, project: str, *words: str) -> bytes:

@@ -29,17 +29,19 @@ class Firmware(StrEnum):
 
 @lab.command()
 def up() -> None:
-    """Make the lab's network, a bridge with the address 10.98.0.1; a rack can have that as its server.address.
+    """Make the lab's network, a bridge with an address that a rack can have as its server.address.
+
+    The address is 10.98.0.1/24, or what RACKCTL_LAB says.
 
     Example: rackctl lab up
     """
-    from rackctl.adapters import engine
+    from rackctl.adapters import engine, imagebuild
     from rackctl.adapters import lab as adapter
 
+    network = adapter.find_network()
     engine.check_engine()
-    engine.build_image("lab", say)
-    adapter.set_up_network()
-    say(f"the lab's network is up: {adapter.ADDRESS} on the bridge rackctl-lab")
+    adapter.set_up_network(imagebuild.build_image("lab", say), network)
+    say(f"the lab's network is up: {network.address} on the bridge {network.bridge}")
 
 
 @lab.command()
@@ -48,9 +50,12 @@ def down() -> None:
 
     Example: rackctl lab down
     """
+    from rackctl.adapters import engine, imagebuild
     from rackctl.adapters import lab as adapter
 
-    adapter.remove_network()
+    network = adapter.find_network()
+    engine.check_engine()
+    adapter.remove_network(imagebuild.build_image("lab", say), network)
     say("the lab's network is gone")
 
 
@@ -68,7 +73,7 @@ def boot(
     Example: rackctl lab boot --firmware uefi
     """
     from rackctl import trial
-    from rackctl.adapters import engine
+    from rackctl.adapters import engine, imagebuild
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.lab import Machine
 
@@ -77,7 +82,6 @@ def boot(
     engine.check_engine()
     trial.require_services(folder)
     tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
-    engine.build_image("lab", tell)
     machine = Machine(
         mac=trial.choose_mac(found, node, os, firmware.value),
         firmware=firmware.value,
@@ -85,6 +89,7 @@ def boot(
         server=found.server.address,
         memory=memory,
     )
+    image = imagebuild.build_image("lab", tell)
     tell(f"power on: {machine.mac} {machine.firmware}; console in {folder.work / 'lab'}")
     shown: set[str] = set()
 
@@ -94,5 +99,5 @@ def boot(
                 shown.add(stage.name)
                 tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
 
-    done = trial.boot_machine(folder, machine, watch)
+    done = trial.boot_machine(folder, machine, image, watch)
     say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))

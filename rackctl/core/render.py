@@ -25,12 +25,20 @@ def render_embed(rack: Rack) -> str:
 
 
 def render_rack(
-    rack: Rack, releases: Mapping[str, Mapping[str, str]], loaders: Mapping[str, str], project: str
+    rack: Rack,
+    releases: Mapping[str, Mapping[str, str]],
+    loaders: Mapping[str, str],
+    project: str,
+    images: Mapping[str, str],
 ) -> Tree:
-    """releases: `os/version` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose project."""
+    """The whole tree.
+
+    releases: `os/version` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose project;
+    images: service -> image tag.
+    """
     files = {
         "compose.yml": _template("compose", "compose.yml.j2")
-        .render(rack=rack, project=project, version=__version__)
+        .render(rack=rack, project=project, images=images, version=__version__)
         .encode()
     }
     artifacts = {f"tftp/{name}": digest for name, digest in loaders.items()}

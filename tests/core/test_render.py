@@ -7,6 +7,7 @@ from rackctl.core.load import parse_rack
 from rackctl.core.render import render_rack
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+IMAGES = {"tftp": "rackctl/tftp:0", "microhttp": "rackctl/microhttp:0"}
 RACK = """\
 server: {address: 10.98.0.1, http_port: 8083}
 os: {name: rancheros, version: v1.5.8}
@@ -18,7 +19,7 @@ nodes:
 
 
 def test_the_rendered_tree_is_the_golden_one() -> None:
-    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test")
+    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test", IMAGES)
     folder = GOLDEN / "rack"
     if os.environ.get("UPDATE_GOLDEN"):
         for path, content in tree.files.items():
@@ -30,7 +31,7 @@ def test_the_rendered_tree_is_the_golden_one() -> None:
 
 
 def test_no_rancher_word_follows_the_double_dash_and_no_word_stands_twice() -> None:
-    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test")
+    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test", IMAGES)
     for path, content in tree.files.items():
         if path.endswith(".ipxe"):
             words = next(line for line in content.decode().splitlines() if line.startswith("kernel ")).split()
@@ -39,6 +40,6 @@ def test_no_rancher_word_follows_the_double_dash_and_no_word_stands_twice() -> N
 
 
 def test_the_id_follows_the_bytes() -> None:
-    one = render_rack(parse_rack(RACK), {}, {}, "p")
-    assert one.id == render_rack(parse_rack(RACK), {}, {}, "p").id
-    assert one.id != render_rack(parse_rack(RACK), {}, {"undionly.kpxe": "0" * 64}, "p").id
+    one = render_rack(parse_rack(RACK), {}, {}, "p", IMAGES)
+    assert one.id == render_rack(parse_rack(RACK), {}, {}, "p", IMAGES).id
+    assert one.id != render_rack(parse_rack(RACK), {}, {"undionly.kpxe": "0" * 64}, "p", IMAGES).id
