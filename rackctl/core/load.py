@@ -9,10 +9,11 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from rackctl.core.macmodel import MacSettings
 from rackctl.core.model import Node, OsRef, Rack, Server
 from rackctl.errors import ConfigError
 
-_MODELS: dict[str, type[BaseModel]] = {"server": Server, "os": OsRef, "nodes": Node}
+_MODELS: dict[str, type[BaseModel]] = {"server": Server, "os": OsRef, "mac": MacSettings, "nodes": Node}
 
 
 def parse_rack(text: str, name: str = "rack.yml") -> Rack:

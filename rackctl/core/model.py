@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from rackctl.core.macmodel import MacNode, MacSettings
+
 _MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1, one label
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -90,7 +92,7 @@ class OsRef(_Strict):
         return self
 
 
-class Node(_Strict):
+class Node(MacNode):
     """One machine to boot."""
 
     mac: Mac
@@ -105,6 +107,7 @@ class Rack(_Strict):
     ipxe: Annotated[str, Field(min_length=1)] = "auto"
     ssh_authorized_keys: tuple[SshKey, ...] = ()
     kernel_args: tuple[str, ...] = ()
+    mac: MacSettings = MacSettings()
     nodes: dict[Hostname, Node] = {}
 
     @model_validator(mode="after")
