@@ -95,9 +95,13 @@ class RackFolder:
                 where=str(trees),
                 remedy="free some space, then rackctl up",
             ) from full
-        for old in trees.iterdir():
-            if old.name != tree.id:
-                shutil.rmtree(old, ignore_errors=True)
+        for old in [one for one in trees.iterdir() if one.name != tree.id]:
+            # Renamed first: a kill in the middle must not leave half a tree under an id that is published again later.
+            aside = old if old.name.startswith(".") else old.with_name(f".{old.name}.old")
+            if aside != old:
+                shutil.rmtree(aside, ignore_errors=True)
+                old.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
 
     def _write_aside(self, tree: Tree, sources: Mapping[str, Path], aside: Path, target: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
