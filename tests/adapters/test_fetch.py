@@ -1,0 +1,350 @@
+"""fetch against a local server that behaves like GitHub: redirects, ranges, paging, and every way to fail."""
+
+import hashlib
+import http.server
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rackctl.adapters import fetch
+from rackctl.adapters.fetch import Store, fetch_file, fetch_rancheros, parse_checksums, transfer
+from rackctl.errors import BusyError, FetchError
+
+KERNEL, INITRD = os.urandom(700_001), os.urandom(900_003)
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class GitHub(http.server.ThreadingHTTPServer):
+    """files: path -> content under /objects, reached by a redirect. The other fields are the ways to misbehave."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.releases: list[dict[str, Any]] = []
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.cuts, self.cut_at = 0, 300_000
+        self.fail: list[int] = []
+        self.ranges = self.etags = True
+        self.limited = self.elsewhere = False
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def paths(self, prefix: str = "/objects") -> list[str]:
+        return [path for path, _ in self.asked if path.startswith(prefix)]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: GitHub
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+    def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        hub = self.server
+        hub.asked.append((self.path, dict(self.headers)))
+        if self.path.startswith("/repos/"):
+            self.listing()
+        elif hub.fail:
+            self.reply(hub.fail.pop(0), Retry_After="0")
+        elif self.path.startswith("/dl/"):
+            self.reply(302, Location="/objects/" + self.path[4:])
+        elif (content := hub.files.get(self.path.removeprefix("/objects/"))) is None:
+            self.reply(404, b"Not Found")
+        else:
+            self.body(content)
+
+    def body(self, content: bytes) -> None:
+        hub, tag = self.server, f'"{sha(content)[:16]}"'
+        headers = {"ETag": tag} if hub.etags else {}
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked and hub.ranges and self.headers.get("If-Range", tag) == tag else 0
+        if start >= len(content) > 0:
+            return self.reply(416, Content_Range=f"bytes */{len(content)}")
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if hub.cuts and len(content) > hub.cut_at:
+            hub.cuts -= 1
+            self.send_response(206 if start else 200)
+            for name, value in {"Content-Length": str(len(content) - start), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content[start : start + hub.cut_at])
+            self.close_connection = True
+            return None
+        return self.reply(206 if start else 200, content[start:], **headers)
+
+    def listing(self) -> None:
+        hub = self.server
+        if hub.limited:
+            return self.reply(403, X_RateLimit_Remaining="0", X_RateLimit_Limit="60", X_RateLimit_Reset="1700000000")
+        found = re.search(r"[?&]page=(\d+)", self.path)
+        page = int(found[1]) if found else 1
+        more = {}
+        if len(hub.releases) > page * 2:
+            host = "http://127.0.0.2:1" if hub.elsewhere else hub.url
+            more["Link"] = f'<{host}/repos/rancher/os/releases?per_page=100&page={page + 1}>; rel="next"'
+        return self.reply(200, json.dumps(hub.releases[page * 2 - 2 : page * 2]).encode(), **more)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    for name in ("RACKCTL_GITHUB_URL", "RACKCTL_GITHUB_API", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(transfer, "PAUSE", 0.001)
+    with GitHub() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def release(hub: GitHub, tag: str, sums: bool = True) -> None:
+    hub.files |= {f"{tag}/vmlinuz": KERNEL, f"{tag}/initrd": INITRD}
+    if sums:
+        lines = [f"sha256: {sha(KERNEL)}  vmlinuz", "md5: 0123  vmlinuz", f"sha256: {sha(INITRD)}  initrd"]
+        hub.files[f"{tag}/checksums.txt"] = ("\n".join(lines) + "\n").encode()
+
+
+def get(hub: GitHub, store: Store, **more: Any) -> fetch.Artifact:
+    return fetch_file(f"{hub.url}/dl/k", store, name="k", report=lambda _line: None, **more)
+
+
+def rancheros(hub: GitHub, store: Store, version: str, **more: Any) -> dict[str, fetch.Artifact]:
+    more = {"base_url": hub.url + "/dl", "api_url": hub.url, "report": lambda _line: None} | more
+    return fetch_rancheros(version, store, **more)
+
+
+def parts(store: Store) -> list[Path]:
+    return list((store.root / "partial").glob("*.part"))
+
+
+def test_a_file_is_kept_by_content_and_not_fetched_twice(hub: GitHub, store: Store) -> None:
+    hub.files["k"] = KERNEL
+    first = get(hub, store, expect_sha256=sha(KERNEL), expect_size=len(KERNEL))
+    assert first.path == store.root / "sha256" / sha(KERNEL) and first.path.read_bytes() == KERNEL
+    assert (first.size, first.trust) == (len(KERNEL), "published")
+    assert get(hub, store, expect_sha256=sha(KERNEL)) == first
+    assert len(hub.paths()) == 1 and not parts(store)
+
+
+def test_a_cut_body_is_resumed_where_it_ended(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.cuts = KERNEL, 2
+    assert get(hub, store, expect_sha256=sha(KERNEL)).path.read_bytes() == KERNEL
+    ranges = [headers.get("Range") for path, headers in hub.asked if path.startswith("/objects")]
+    assert ranges == [None, "bytes=300000-", "bytes=600000-"]
+
+
+@pytest.mark.parametrize("field", ["ranges", "etags"])
+def test_a_server_that_cannot_resume_is_read_from_the_start(hub: GitHub, store: Store, field: str) -> None:
+    hub.files["k"], hub.cuts = KERNEL, 2
+    setattr(hub, field, False)
+    assert get(hub, store, expect_sha256=sha(KERNEL)).path.read_bytes() == KERNEL
+
+
+def test_a_body_that_is_always_cut_fails_with_url_and_bytes_then_resumes(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.cuts, hub.cut_at = KERNEL, 99, 1000
+    with pytest.raises(FetchError) as failed:
+        get(hub, store, expect_sha256=sha(KERNEL))
+    assert failed.value.where == f"{hub.url}/dl/k" and failed.value.remedy
+    assert f"received 5000 of {len(KERNEL)} bytes" in failed.value.message
+    assert not store.path(sha(KERNEL)).exists()
+    hub.cuts = 0
+    get(hub, store, expect_sha256=sha(KERNEL))
+    assert hub.asked[-1][1]["Range"] == "bytes=5000-"
+
+
+def test_a_file_that_changed_between_two_attempts_is_not_mixed(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.cuts, hub.cut_at = KERNEL, 99, 1000
+    with pytest.raises(FetchError):
+        get(hub, store)
+    hub.files["k"], hub.cuts = INITRD, 0
+    assert get(hub, store).path.read_bytes() == INITRD
+
+
+def test_a_whole_part_left_by_a_kill_is_used(hub: GitHub, store: Store) -> None:
+    hub.files["k"] = KERNEL
+    part = store.part(f"{hub.url}/dl/k", sha(KERNEL))
+    part.write_bytes(KERNEL)
+    part.with_suffix(".etag").write_text(f'"{sha(KERNEL)[:16]}"')
+    assert get(hub, store, expect_sha256=sha(KERNEL)).path.read_bytes() == KERNEL
+
+
+def test_a_mismatch_tells_both_sums_moves_the_bad_file_aside_and_keeps_the_old(hub: GitHub, store: Store) -> None:
+    hub.files["k"] = KERNEL
+    old = get(hub, store)
+    hub.files["k"] = INITRD
+    with pytest.raises(FetchError) as failed:
+        get(hub, store, expect_sha256="a" * 64)
+    assert sha(INITRD) in failed.value.message and "a" * 64 in failed.value.message
+    assert [bad.read_bytes() for bad in (store.root / "bad").iterdir()] == [INITRD]
+    assert old.path.read_bytes() == KERNEL and not parts(store)
+
+
+def test_a_wrong_size_is_refused(hub: GitHub, store: Store) -> None:
+    hub.files["k"] = KERNEL
+    with pytest.raises(FetchError, match="wrong size: received 700001 bytes, expected 7"):
+        get(hub, store, expect_size=7)
+
+
+def test_pinned_on_first_use_then_held(hub: GitHub, store: Store) -> None:
+    hub.files["k"] = KERNEL
+    assert get(hub, store).trust == "pinned"
+    store.path(sha(KERNEL)).unlink()
+    hub.files["k"] = INITRD
+    with pytest.raises(FetchError, match="pinned on first use") as failed:
+        get(hub, store)
+    assert "pins.json" in failed.value.remedy
+
+
+def test_a_file_harmed_in_the_store_is_fetched_again(hub: GitHub, store: Store) -> None:
+    hub.files["k"] = KERNEL
+    get(hub, store).path.write_bytes(b"rot")
+    assert get(hub, store).path.read_bytes() == KERNEL
+
+
+def test_passing_faults_are_retried_and_lasting_ones_are_not(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.fail = KERNEL, [503, 429]
+    assert get(hub, store).size == len(KERNEL)
+    hub.files.clear()
+    with pytest.raises(FetchError, match="404"):
+        get(hub, Store(store.root / "other"))
+    assert len(hub.paths()) == 2
+
+
+def test_a_full_disk_is_told_before_the_body(hub: GitHub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.files["k"] = KERNEL
+    monkeypatch.setattr(transfer, "SPARE", 1 << 60)
+    with pytest.raises(BusyError, match="700001 bytes"):
+        get(hub, store)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://h/x", "k"])
+def test_only_http_is_fetched(store: Store, url: str) -> None:
+    with pytest.raises(FetchError, match="only http"):
+        fetch_file(url, store, name="k", report=lambda _line: None)
+
+
+def test_an_absent_server_is_one_error(store: Store, hub: GitHub) -> None:
+    with pytest.raises(FetchError, match="gave up"):
+        fetch_file("http://127.0.0.1:1/k", store, name="k", report=lambda _line: None)
+
+
+def test_rancheros_exact_needs_no_api_and_no_network_the_second_time(hub: GitHub, store: Store) -> None:
+    release(hub, "v1.5.8")
+    found = rancheros(hub, store, "1.5.8")
+    assert {n: (a.sha256, a.trust) for n, a in found.items()} == {
+        "vmlinuz": (sha(KERNEL), "published"), "initrd": (sha(INITRD), "published")}  # fmt: skip
+    assert not hub.paths("/repos")
+    hub.asked.clear()
+    assert rancheros(hub, store, "v1.5.8") == found and not hub.asked
+
+
+def test_rancheros_family_pages_and_leaves_candidates_out(
+    hub: GitHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = ["v1.5.11-rc1", "v1.5.12", "v1.5.11", "v1.4.9", "v1.5.9", "v1.5.10", "v1.5.2"]
+    hub.releases = [{"tag_name": t, "draft": t == "v1.5.12", "prerelease": t == "v1.5.11"} for t in tags]
+    release(hub, "v1.5.10")
+    monkeypatch.setenv("GITHUB_TOKEN", "canary-token")
+    assert "v1.5.10" in rancheros(hub, store, "v1.5.x")["initrd"].url
+    tokens = {path[:4]: "canary-token" in headers.get("Authorization", "") for path, headers in hub.asked}
+    assert tokens == {"/rep": True, "/dl/": False, "/obj": False} and len(hub.paths("/repos")) == 4
+
+
+def test_the_token_does_not_follow_a_link_to_another_host(hub: GitHub, store: Store) -> None:
+    hub.releases, hub.elsewhere = [{"tag_name": "v1.5.1"}] * 3, True
+    with pytest.raises(FetchError, match="another host"):
+        rancheros(hub, store, "v1.5.x")
+
+
+def test_the_rate_limit_is_explained(hub: GitHub, store: Store) -> None:
+    hub.limited = True
+    with pytest.raises(FetchError, match=r"limit of 60 .* until 22:13 UTC") as failed:
+        rancheros(hub, store, "v1.5.x")
+    assert "GITHUB_TOKEN" in failed.value.remedy
+
+
+def test_the_first_releases_have_no_sums_and_are_pinned(hub: GitHub, store: Store) -> None:
+    release(hub, "v1.5.1", sums=False)
+    assert {a.trust for a in rancheros(hub, store, "v1.5.1").values()} == {"pinned"}
+
+
+def test_a_release_that_lost_its_sums_is_refused_unless_locked(hub: GitHub, store: Store) -> None:
+    release(hub, "v1.5.8", sums=False)
+    with pytest.raises(FetchError, match="404"):
+        rancheros(hub, store, "v1.5.8")
+    pins = {"vmlinuz": sha(KERNEL), "initrd": sha(INITRD)}
+    assert {a.trust for a in rancheros(hub, store, "v1.5.8", pins=pins).values()} == {"pinned"}
+
+
+def test_sums_without_our_files_are_not_kept(hub: GitHub, store: Store) -> None:
+    release(hub, "v1.5.8")
+    good, hub.files["v1.5.8/checksums.txt"] = hub.files["v1.5.8/checksums.txt"], b"<html>late</html>"
+    with pytest.raises(FetchError, match="no sha256 line for vmlinuz and initrd"):
+        rancheros(hub, store, "v1.5.8")
+    hub.files["v1.5.8/checksums.txt"] = good
+    assert rancheros(hub, store, "v1.5.8")
+
+
+def test_a_lock_that_upstream_contradicts_stops(hub: GitHub, store: Store) -> None:
+    release(hub, "v1.5.8")
+    with pytest.raises(FetchError, match=r"rack\.lock says b"):
+        rancheros(hub, store, "v1.5.8", pins={"vmlinuz": "b" * 64})
+
+
+def test_the_environment_names_mirrors(hub: GitHub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    release(hub, "v1.5.8")
+    hub.releases = [{"tag_name": "v1.5.8"}]
+    monkeypatch.setenv("RACKCTL_GITHUB_URL", hub.url + "/dl/")
+    monkeypatch.setenv("RACKCTL_GITHUB_API", hub.url)
+    assert len(fetch_rancheros("v1.5.x", store, report=lambda _line: None)) == 2
+
+
+@pytest.mark.parametrize("version", ["latest", "../../x", "v1.5", "v1.5.8/../..", ""])
+def test_other_versions_are_refused(hub: GitHub, store: Store, version: str) -> None:
+    with pytest.raises(FetchError, match="no RancherOS version"):
+        rancheros(hub, store, version)
+    assert not hub.asked
+
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-_", min_size=1, max_size=20)
+
+
+@given(st.dictionaries(NAMES, st.binary(max_size=8), max_size=9))
+def test_checksums_round_trip(files: dict[str, bytes]) -> None:
+    sums = {name: sha(content) for name, content in files.items()}
+    text = "".join(f"sha256: {digest}  {name}\nmd5: {'0' * 32}  {name}\n" for name, digest in sums.items())
+    assert parse_checksums(text) == sums
+
+
+@given(st.text())
+def test_checksums_of_anything_are_sums(text: str) -> None:
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in parse_checksums(text).values())
+
+
+def test_two_sums_for_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two sums"):
+        parse_checksums(f"sha256: {'a' * 64}  initrd\nsha256: {'b' * 64}  initrd\n")
