@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rackctl.adapters import discovery, engine, fetch, host, imagebuild, ipxe, probe
+from rackctl.adapters import engine, host, imagebuild, ipxe, lockfile, probe
+from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.folder import RackFolder
-from rackctl.core.model import OsRef, Rack
-from rackctl.core.render import release_key, render_embed, render_rack
+from rackctl.core.lock import RackLock
+from rackctl.core.model import Rack
+from rackctl.core.render import render_embed, render_rack
 from rackctl.core.tree import Tree
+from rackctl.supply import CACHE, Release, lock_releases, supply_release
 
-CACHE = Path.home() / ".cache" / "rackctl"
 Report = Callable[[str], None]
 
 
@@ -41,29 +43,25 @@ def build_loaders(rack: Rack, report: Report) -> ipxe.IpxeBuild:
     return ipxe.build_ipxe(render_embed(rack), CACHE / "ipxe-out", CACHE, rack.ipxe, report)
 
 
-def fetch_os(os: OsRef, report: Report) -> dict[str, Path]:
-    """Artifact name -> file of one OS release."""
-    if os.name == "discovery":
-        return discovery.build_discovery(CACHE / "discovery", report)
-    found = fetch.fetch_rancheros(os.version, fetch.Store(CACHE / "store"), report=report)
-    return {name: artifact.path for name, artifact in found.items()}
-
-
-def bring_up(folder: RackFolder, report: Report) -> Up:
+def bring_up(folder: RackFolder, report: Report, progress: Progress | None = None) -> Up:
     """Build and fetch what is missing, side by side, render, publish, start, and prove the service over the wire."""
     rack = folder.read_rack()
     engine.check_engine()
     host.check_address(rack.server.address)
     with folder.lock():
+        lock = lockfile.read_lock(folder.path)
         with ThreadPoolExecutor(max_workers=4) as pool:
             images = {name: pool.submit(imagebuild.build_image, name, report) for name in engine.SERVICES}
             loaders = pool.submit(build_loaders, rack, report)
-            releases = {release_key(os): pool.submit(fetch_os, os, report) for os in rack.os_releases()}
+            supplies = [pool.submit(supply_release, os, lock, report, progress) for os in rack.os_releases()]
             build = loaders.result()
-            files = {key: future.result() for key, future in releases.items()}
+            releases = [future.result() for future in supplies]
             tags = {name: future.result() for name, future in images.items()}
+        # Only what this rack.yml asks for stays in its lock.
+        lockfile.write_lock(folder.path, lock_releases(RackLock(), releases))
+        rack = rack.with_versions({(one.os, one.wanted): one.version for one in releases})
         sources: dict[str, Path] = {}
-        tree = _render(folder, rack, build, files, tags, sources)
+        tree = _render(folder, rack, build, releases, tags, sources)
         changed = folder.served_id() != tree.id
         if changed or not _all_running(folder):
             _require_ports(folder, rack)
@@ -78,7 +76,7 @@ def _render(
     folder: RackFolder,
     rack: Rack,
     build: ipxe.IpxeBuild,
-    files: dict[str, dict[str, Path]],
+    releases: list[Release],
     images: dict[str, str],
     sources: dict[str, Path],
 ) -> Tree:
@@ -87,8 +85,12 @@ def _render(
         sources.update({found[name]: file for name, file in named.items()})
         return found
 
-    releases = {key: digests(named) for key, named in files.items()}
-    return render_rack(rack, releases, digests(build.files), folder.project, images)
+    sums = {}
+    for one in releases:
+        key = f"{one.os}/{one.version}"
+        sums[key] = {name: artifact.sha256 for name, artifact in one.artifacts.items()}
+        sources.update({artifact.sha256: artifact.path for artifact in one.artifacts.values()})
+    return render_rack(rack, sums, digests(build.files), folder.project, images)
 
 
 def _all_running(folder: RackFolder) -> bool:

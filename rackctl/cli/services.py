@@ -30,29 +30,31 @@ def build_ipxe(rack: RackOption = Path()) -> None:
 
 @app.command()
 def fetch(
-    os: Annotated[str, typer.Argument(help="discovery or rancheros.")],
-    version: Annotated[str, typer.Argument(help="Such as v1.5.8.")] = "builtin",
+    os: Annotated[str, typer.Argument(help="discovery or rancheros (default: all that rack.yml names).")] = "",
+    version: Annotated[str, typer.Argument(help="Such as v1.5.8, or v1.5.x for the newest of these.")] = "builtin",
+    update: Annotated[bool, typer.Option("--update", help="Ask upstream again and move rack.lock.")] = False,
+    rack: RackOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
-    """Fetch one OS release into the store, checked.
+    """Fetch OS releases into the store, checked; with or without a rack.
 
-    Example: rackctl fetch rancheros v1.5.8
+    Example: rackctl fetch rancheros v1.5.x
     """
-    from pydantic import ValidationError
+    from rackctl.adapters.folder import RackFolder
+    from rackctl.cli.progress import live_progress
+    from rackctl.core.load import parse_os
+    from rackctl.supply import fetch_for_rack
 
-    from rackctl import apply
-    from rackctl.core.model import OsRef
-    from rackctl.errors import ConfigError
-
-    try:
-        wanted = OsRef.model_validate({"name": os, "version": version})
-    except ValidationError as wrong:
-        raise ConfigError(
-            str(wrong.errors()[0]["msg"]),
-            where=f"{os} {version}",
-            remedy="rackctl fetch rancheros v1.5.8, or rackctl fetch discovery",
-        ) from wrong
-    for name, file in apply.fetch_os(wanted, say).items():
-        say(f"  {name}: {file.stat().st_size} bytes, {file}")
+    wanted = parse_os(os, version) if os else None
+    with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
+        found = fetch_for_rack(RackFolder(rack), wanted, update, report, progress)
+    if as_json:
+        typer.echo(json.dumps([release.to_json() for release in found]))
+        return
+    for release in found:
+        say(f"{release.os} {release.version}")
+        for name, artifact in release.artifacts.items():
+            say(f"  {name:<10} {artifact.size:>11} bytes  sha256 {artifact.sha256} ({artifact.trust})")
 
 
 @app.command()
@@ -63,9 +65,11 @@ def up(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     """
     from rackctl import apply
     from rackctl.adapters.folder import RackFolder
+    from rackctl.cli.progress import live_progress
 
     folder = RackFolder(rack)
-    done = apply.bring_up(folder, (lambda line: print(line, file=sys.stderr)) if as_json else say)
+    with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
+        done = apply.bring_up(folder, report, progress)
     if as_json:
         typer.echo(json.dumps(done.__dict__))
         return

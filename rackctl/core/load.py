@@ -32,6 +32,17 @@ def parse_rack(text: str, name: str = "rack.yml") -> Rack:
         ) from wrong
 
 
+def parse_os(name: str, version: str) -> OsRef:
+    """An OS as it is named on the command line. Raises ConfigError."""
+    try:
+        return OsRef.model_validate({"name": name, "version": version})
+    except ValidationError as wrong:
+        message = str(wrong.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise ConfigError(
+            message, where=f"{name} {version}", remedy="rackctl fetch rancheros v1.5.8, or rackctl fetch discovery"
+        ) from wrong
+
+
 def _parse_yaml(text: str, name: str) -> Any:
     try:
         return YAML(typ="rt").load(text)

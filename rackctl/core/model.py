@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -127,3 +128,12 @@ class Rack(_Strict):
         """Every OS that some machine of this rack can boot, each once."""
         found = [self.os, *(self.os_of(node) for node in self.nodes.values())]
         return tuple({(o.name, o.version): o for o in found}.values())
+
+    def with_versions(self, exact: Mapping[tuple[str, str], str]) -> Rack:
+        """The same rack with each version that was worded as a wish, like `v1.5.x`, replaced by the one it meant."""
+
+        def settle(os: OsRef) -> OsRef:
+            return os.model_copy(update={"version": exact.get((os.name, os.version), os.version)})
+
+        nodes = {n: node.model_copy(update={"os": node.os and settle(node.os)}) for n, node in self.nodes.items()}
+        return self.model_copy(update={"os": settle(self.os), "nodes": nodes})

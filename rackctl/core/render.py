@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from rackctl import __version__
 from rackctl.assets import find_asset
-from rackctl.core.model import Node, OsRef, Rack, hyphenate
+from rackctl.core.model import Node, Rack, hyphenate
 from rackctl.core.tree import Tree
 
 DEFAULT = "default"
@@ -95,11 +95,6 @@ def render_cloud_config(rack: Rack, hostname: str | None) -> str:
     yaml.width = 4096  # a wrapped SSH key is still one scalar, but nobody can compare it by eye
     yaml.dump(content, out)
     return "#cloud-config\n" + out.getvalue()
-
-
-def release_key(os: OsRef) -> str:
-    """Folder of an OS release under http/os/."""
-    return f"{os.name}/{os.version}"
 
 
 def _template(asset: str, name: str) -> Template:

@@ -1,0 +1,78 @@
+"""Core. rack.lock: what the network answered once (exact version, URLs, sizes, sums), which from then on is input."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rackctl.errors import ConfigError
+
+_HEAD = """\
+# Written by rackctl; keep it in version control beside rack.yml. `up` uses exactly these files,
+# `rackctl fetch --update` asks upstream again.
+"""
+_REMEDY = "take it from version control, or remove it: the next `rackctl up` asks upstream and writes it anew"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LockedFile(_Strict):
+    """One artifact; size in bytes; trust as it was when the file first came."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    trust: Annotated[str, Field(min_length=1)]
+
+
+class LockedRelease(_Strict):
+    """wanted: the version as rack.yml words it. version: the one it meant."""
+
+    os: str
+    wanted: str
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    artifacts: dict[str, LockedFile]
+
+
+class RackLock(_Strict):
+    """Every fetched OS release of a rack."""
+
+    lock: Literal[1] = 1
+    releases: tuple[LockedRelease, ...] = ()
+
+    def find(self, os: str, wanted: str) -> LockedRelease | None:
+        """The release that this wish meant when it was first asked."""
+        return next((one for one in self.releases if (one.os, one.wanted) == (os, wanted)), None)
+
+    def replaced(self, fresh: Iterable[LockedRelease]) -> RackLock:
+        """With these in place of those of the same wish."""
+        new = {(one.os, one.wanted): one for one in (*self.releases, *fresh)}
+        return RackLock(releases=tuple(new[key] for key in sorted(new)))
+
+
+def parse_lock(text: str, name: str = "rack.lock") -> RackLock:
+    """Raises ConfigError."""
+    try:
+        return RackLock.model_validate(YAML(typ="safe", pure=True).load(text) or {})
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{place}: {first['msg']}", name, _REMEDY) from wrong
+    except (YAMLError, ValueError, RecursionError) as wrong:
+        raise ConfigError(f"YAML: {wrong}", name, _REMEDY) from wrong
+
+
+def render_lock(lock: RackLock) -> str:
+    """The same lock gives the same text."""
+    yaml = YAML()
+    yaml.width = 4096
+    out = io.StringIO()
+    yaml.dump(lock.model_dump(mode="json"), out)
+    return _HEAD + out.getvalue()

@@ -1,0 +1,136 @@
+"""rack.lock as output of the first fetch and input of every later one, against the server that behaves like GitHub."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_github import INITRD, KERNEL, GitHub, release, sha
+
+from rackctl import supply
+from rackctl.adapters.fetch import Store
+from rackctl.adapters.folder import RackFolder
+from rackctl.adapters.lockfile import read_lock
+from rackctl.core.model import OsRef
+from rackctl.errors import FetchError
+
+RACK = "server: {address: 10.98.101.1}\nos: {name: rancheros, version: v1.5.x}\n"
+
+
+@pytest.fixture
+def rack(tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> RackFolder:
+    monkeypatch.setattr(supply, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("RACKCTL_GITHUB_URL", hub.url + "/dl/")
+    monkeypatch.setenv("RACKCTL_GITHUB_API", hub.url)
+    publish(hub, "v1.5.9", "v1.5.10")
+    (tmp_path / "rack").mkdir()
+    (tmp_path / "rack" / "rack.yml").write_text(RACK)
+    return RackFolder(tmp_path / "rack")
+
+
+def publish(hub: GitHub, *tags: str) -> None:
+    hub.releases += [{"tag_name": tag} for tag in tags]
+    for tag in tags:
+        release(hub, tag)
+
+
+def fetch_all(rack: RackFolder, os: OsRef | None = None, **more: Any) -> list[supply.Release]:
+    return supply.fetch_for_rack(rack, os, more.pop("update", False), lambda _line: None)
+
+
+def test_the_lock_holds_what_the_wish_meant(rack: RackFolder, hub: GitHub) -> None:
+    [found] = fetch_all(rack)
+    locked = read_lock(rack.path).find("rancheros", "v1.5.x")
+    assert found.version == "v1.5.10" and locked is not None and locked.version == "v1.5.10"
+    initrd = locked.artifacts["initrd"]
+    assert (initrd.size, initrd.sha256, initrd.trust) == (len(INITRD), sha(INITRD), "published")
+    assert initrd.url == f"{hub.url}/dl/v1.5.10/initrd"
+
+
+def test_with_the_lock_and_a_full_store_nothing_is_asked(rack: RackFolder, hub: GitHub) -> None:
+    first = fetch_all(rack)
+    publish(hub, "v1.5.11")
+    hub.asked.clear()
+    assert fetch_all(rack) == first and not hub.asked
+
+
+def test_with_the_lock_and_an_empty_store_the_same_comes_again(rack: RackFolder, hub: GitHub) -> None:
+    [first] = fetch_all(rack)
+    publish(hub, "v1.5.11")
+    first.artifacts["initrd"].path.unlink()
+    hub.asked.clear()
+    assert fetch_all(rack) == [first] and not hub.paths("/repos") and len(hub.paths()) == 1
+
+
+def test_update_moves_the_lock(rack: RackFolder, hub: GitHub) -> None:
+    fetch_all(rack)
+    publish(hub, "v1.5.11")
+    assert fetch_all(rack, update=True)[0].version == "v1.5.11"
+    assert fetch_all(rack)[0].version == "v1.5.11"
+
+
+def test_upstream_that_contradicts_the_lock_stops(rack: RackFolder, hub: GitHub) -> None:
+    [first] = fetch_all(rack)
+    file = rack.path / "rack.lock"
+    file.write_text(file.read_text().replace(sha(INITRD), "b" * 64))
+    with pytest.raises(FetchError) as stopped:
+        fetch_all(rack)
+    assert sha(INITRD) in stopped.value.message and f"rack.lock says {'b' * 64}" in stopped.value.message
+    assert first.artifacts["initrd"].path.exists()
+
+
+def test_what_the_rack_does_not_use_is_fetched_and_not_locked(rack: RackFolder, hub: GitHub) -> None:
+    [found] = fetch_all(rack, OsRef(name="rancheros", version="v1.5.9"))
+    assert found.version == "v1.5.9" and not (rack.path / "rack.lock").exists()
+
+
+def test_fetch_works_without_a_rack(tmp_path: Path, rack: RackFolder, hub: GitHub) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    argv = [sys.executable, "-c", "from rackctl.cli.app import main; main()", "fetch", "rancheros", "v1.5.x", "--json"]
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(argv, env=environment, cwd=tmp_path / "empty", capture_output=True, check=True, text=True)
+    [found] = json.loads(done.stdout)
+    assert found["version"] == "v1.5.10"
+    assert Path(found["artifacts"]["vmlinuz"]["path"]).read_bytes() == KERNEL
+    assert not list((tmp_path / "empty").iterdir())
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from rackctl.adapters.fetch import Store, fetch_file
+fetch_file(sys.argv[1], Store(Path(sys.argv[2])), name="big", expect_sha256=sys.argv[3], report=lambda _line: None)
+"""
+
+
+def start_fetch(hub: GitHub, store: Store, digest: str) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-c", FETCH, f"{hub.url}/dl/big", str(store.root), digest]
+    return subprocess.Popen(argv, env={**os.environ, "NO_PROXY": "127.0.0.1"})
+
+
+def test_300_mb_killed_five_times_is_whole_and_hardly_fetched_twice(hub: GitHub, tmp_path: Path) -> None:
+    block = os.urandom(3_000_000)
+    content = b"".join(bytes([n]) + block for n in range(100))
+    hub.pace = 0.001  # slower than the client writes, as networks are: what lies in socket buffers is small
+    hub.files["big"], digest, store = content, sha(content), Store(tmp_path / "store")
+    part = store.part("", digest)
+    for nth in range(1, 6):
+        child = start_fetch(hub, store, digest)
+        goal = len(content) * nth // 7
+        while (part.stat().st_size if part.exists() else 0) < goal:
+            assert child.poll() is None, "it ended before it could be killed"
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert not store.path(digest).exists()
+    assert start_fetch(hub, store, digest).wait() == 0
+    with open(store.path(digest), "rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == digest
+    assert len(hub.paths()) == 6
+    assert hub.sent < 1.1 * len(content)
