@@ -10,6 +10,8 @@ from pathlib import Path
 from rackctl.adapters import engine, lab
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.logs import Log, open_logs, read_events
+from rackctl.core.dhcp.arch import arch_by_key
+from rackctl.core.dhcp.arch import loader_for as loader_for_arch
 from rackctl.core.events import Event, Stage, parse_tftp_line
 from rackctl.core.model import Rack
 from rackctl.core.timeline import Timeline, fold_events, latest_by_mac, stage_name
@@ -101,10 +103,10 @@ def _failed(stage: str, reason: str, remedy: str, running: lab.Running) -> BootE
 
 def loader_for(folder: RackFolder, firmware: str) -> str:
     """The TFTP file that a router must name for this firmware, from what is served. Raises ServeError."""
-    names = {"bios": ("undionly.kpxe", "pxelinux.0"), "uefi": ("snponly.efi", "ipxe.efi")}[firmware]
-    for name in names:
-        if (folder.served / "current" / "tftp" / name).is_file():
-            return name
+    arch = arch_by_key(firmware)
+    name = loader_for_arch(arch, folder.loaders()) if arch else None
+    if name:
+        return name
     raise ServeError("nothing is served", str(folder.path), "rackctl up first")
 
 

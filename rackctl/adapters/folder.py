@@ -54,6 +54,11 @@ class RackFolder:
         except OSError:
             return None
 
+    def loaders(self) -> tuple[str, ...]:
+        """The files that TFTP serves now, by their names; none when nothing is served."""
+        root = self.served / "current" / "tftp"
+        return tuple(sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()))
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One rackctl at a time; the kernel frees the lock of one that was killed. Raises BusyError."""

@@ -31,6 +31,16 @@ _TARGETS = {
 _SANE = {"undionly.kpxe": (40_000, 500_000), "ipxe.efi": (200_000, 4_000_000), "snponly.efi": (100_000, 2_000_000)}
 _PXELINUX = "DEFAULT rackctl\nLABEL rackctl\n  KERNEL ipxe.lkrn\n  INITRD script.ipxe\n"
 
+_PREBUILT = (
+    "pxelinux.0",
+    "ldlinux.c32",
+    "ipxe.lkrn",
+    "pxelinux.cfg/default",
+    "script.ipxe",
+    "ipxe.efi",
+    "autoexec.ipxe",
+)
+
 Report = Callable[[str], None]
 
 
@@ -62,9 +72,20 @@ def build_ipxe(script: str, out: Path, cache: Path, source: str, report: Report)
     return _build_source(script, out, found, report)
 
 
+def plan_files(cache: Path, source: str) -> tuple[str, tuple[str, ...]]:
+    """The lane that `build_ipxe` would take, and the names it would make; builds nothing."""
+    if source == "prebuilt" or (source == "auto" and not _in_cache(cache)):
+        return "prebuilt", _PREBUILT
+    return "source", tuple(_TARGETS)
+
+
+def _in_cache(cache: Path) -> list[Path]:
+    return [cache / "ipxe"] if (cache / "ipxe").is_dir() else sorted(cache.glob("ipxe-*.tar.gz"))
+
+
 def _find_source(cache: Path, source: str, report: Report) -> Path | None:
     if source in ("auto", "source"):
-        found = [cache / "ipxe"] if (cache / "ipxe").is_dir() else sorted(cache.glob("ipxe-*.tar.gz"))
+        found = _in_cache(cache)
         if found or source == "auto":
             return found[-1] if found else None
         raise RackError(
@@ -132,15 +153,7 @@ def _build_source(script: str, out: Path, source: Path, report: Report) -> IpxeB
 def _build_prebuilt(script: str, out: Path, reason: str, report: Report) -> IpxeBuild:
     context = find_asset("ipxe-build")
     target = out / hash_inputs(context, "prebuilt", script)
-    names = (
-        "pxelinux.0",
-        "ldlinux.c32",
-        "ipxe.lkrn",
-        "pxelinux.cfg/default",
-        "script.ipxe",
-        "ipxe.efi",
-        "autoexec.ipxe",
-    )
+    names = _PREBUILT
     reused = all((target / name).is_file() for name in names)
     if not reused:
         report("taking Debian's prebuilt iPXE")

@@ -9,11 +9,19 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from rackctl.core.dhcp.faults import find_faults
+from rackctl.core.dhcp.settings import DhcpSettings
 from rackctl.core.macmodel import MacSettings
 from rackctl.core.model import Node, OsRef, Rack, Server
 from rackctl.errors import ConfigError
 
-_MODELS: dict[str, type[BaseModel]] = {"server": Server, "os": OsRef, "mac": MacSettings, "nodes": Node}
+_MODELS: dict[str, type[BaseModel]] = {
+    "server": Server,
+    "os": OsRef,
+    "mac": MacSettings,
+    "dhcp": DhcpSettings,
+    "nodes": Node,
+}
 
 
 def parse_rack(text: str, name: str = "rack.yml") -> Rack:
@@ -22,14 +30,19 @@ def parse_rack(text: str, name: str = "rack.yml") -> Rack:
     if not isinstance(tree, dict):
         raise ConfigError("the file is not a map of keys", where=name, remedy="rackctl init writes one to start from")
     try:
-        return Rack.model_validate(_plain(tree))
+        rack = Rack.model_validate(_plain(tree))
     except ValidationError as wrong:
-        faults = [_fault(tree, error, name) for error in wrong.errors()]
-        head, *rest = faults
-        message = head[1] + "".join(f"\n{where}: {what}" for where, what in rest)
-        raise ConfigError(
-            message, where=head[0], remedy="mend the lines above, then run the same command again"
-        ) from wrong
+        raise _config_error([_fault(tree, error, name) for error in wrong.errors()]) from wrong
+    found = find_faults(rack)
+    if found:
+        raise _config_error([(_where(tree, path, name), message) for path, message in found])
+    return rack
+
+
+def _config_error(faults: list[tuple[str, str]]) -> ConfigError:
+    head, *rest = faults
+    message = head[1] + "".join(f"\n{where}: {what}" for where, what in rest)
+    return ConfigError(message, where=head[0], remedy="mend the lines above, then run the same command again")
 
 
 def parse_os(name: str, version: str) -> OsRef:
@@ -73,8 +86,12 @@ def _fault(tree: Any, error: Any, name: str) -> tuple[str, str]:
         message = f"{'.'.join(map(str, path))} is missing"
     else:
         message = f"{'.'.join(map(str, path))}: {message}" if path else message
+    return _where(tree, path, name), message
+
+
+def _where(tree: Any, path: tuple[Any, ...], name: str) -> str:
     line, column = _position(tree, path)
-    return f"{name}:{line}:{column}", message
+    return f"{name}:{line}:{column}"
 
 
 def _suggest(path: tuple[Any, ...]) -> str:

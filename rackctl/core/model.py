@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from rackctl.core.dhcp.settings import Address as NodeAddress
+from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
 from rackctl.core.macmodel import MacNode, MacSettings
 
 _MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
@@ -98,6 +100,7 @@ class Node(MacNode):
 
     mac: Mac
     os: OsRef | None = None
+    address: NodeAddress | None = None
 
 
 class Rack(_Strict):
@@ -109,16 +112,8 @@ class Rack(_Strict):
     ssh_authorized_keys: tuple[SshKey, ...] = ()
     kernel_args: tuple[str, ...] = ()
     mac: MacSettings = MacSettings()
+    dhcp: DhcpSection = DhcpSettings()
     nodes: dict[Hostname, Node] = {}
-
-    @model_validator(mode="after")
-    def _macs_differ(self) -> Rack:
-        seen: dict[str, str] = {}
-        for name, node in self.nodes.items():
-            if node.mac in seen:
-                raise ValueError(f"nodes {seen[node.mac]} and {name} have the same MAC {node.mac}")
-            seen[node.mac] = name
-        return self
 
     def os_of(self, node: Node | None) -> OsRef:
         """The OS that a node boots: its own, else the rack's."""

@@ -1,0 +1,76 @@
+"""DHCP servers that rackctl did not write, each in a container, on a link of its own where it serves."""
+
+import hashlib
+import subprocess
+import time
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def docker(*words: str, stdin: str | None = None, check: bool = True) -> str:
+    done = subprocess.run(["docker", *words], input=stdin, capture_output=True, text=True, timeout=300)
+    if check and done.returncode:
+        raise AssertionError(f"docker {' '.join(words[:6])}: {done.stderr[-2000:]}{done.stdout[-2000:]}")
+    return done.stdout + done.stderr if not check else done.stdout
+
+
+def image() -> str:
+    """Tag of the servers' image, built when it is not there."""
+    total = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in ("Dockerfile", "peer.sh"))).hexdigest()
+    tag = f"rackctl/peers:{total[:16]}"
+    if not docker("image", "ls", "-q", tag):
+        docker("build", "-q", "-t", tag, str(FOLDER))
+    return tag
+
+
+def check(kind: str, config: str) -> str:
+    """What the server itself says of its file; fails when it refuses."""
+    return docker("run", "--rm", "-i", "--network", "none", image(), "check", kind, stdin=config)
+
+
+@contextmanager
+def serve(kind: str, config: str, bridge: str, *addresses: str):
+    """Run the server in a network namespace of its own with a link into the bridge; yields its container's name."""
+    name = f"rackctl-dhcp-{uuid.uuid4().hex[:8]}"
+    caps = [word for one in ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")
+            for word in ("--cap-add", one)]  # fmt: skip
+    with subprocess.Popen(
+        ["docker", "run", "--rm", "-i", "--name", name, "--network", "none", "--cap-drop", "ALL", *caps,
+         "--label", "org.rackctl.role=peers", image(), "serve", kind, *addresses],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+    ) as child:  # fmt: skip
+        try:
+            child.stdin.write(config)
+            child.stdin.close()
+            _plug(name, bridge)
+            _await(name, {"dhcpd": "Server starting service", "kea": "DHCP4_STARTED", "dnsmasq": "DHCP, "}[kind])
+            yield name
+        finally:
+            docker("rm", "-f", name, check=False)
+
+
+def _plug(name: str, bridge: str) -> None:
+    """A veth pair: one end into the bridge, the other into the container's namespace as rack0."""
+    for _ in range(100):
+        pid = docker("inspect", "--format", "{{.State.Pid}}", name, check=False).strip()
+        if pid.isdigit() and pid != "0":
+            break
+        time.sleep(0.1)
+    port = f"dhcp{int(pid):x}"[:15]
+    script = (f"ip link add {port} type veth peer name rack0 netns {pid} && ip link set {port} master {bridge} "
+              f"&& ip link set {port} up")  # fmt: skip
+    docker("run", "--rm", "--network", "host", "--pid", "host", "--cap-drop", "ALL", "--cap-add", "NET_ADMIN",
+           "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--label", "org.rackctl.role=peers",
+           "--entrypoint", "sh", image(), "-c", script)  # fmt: skip
+
+
+def _await(name: str, word: str) -> None:
+    for _ in range(150):
+        log = docker("logs", name, check=False)
+        if word in log:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{name} did not say {word!r}: {log[-2000:]}")
