@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +17,32 @@ from pathlib import Path
 from rackctl.adapters.imagebuild import build_files, hash_inputs
 from rackctl.adapters.proc import run
 from rackctl.assets import find_asset
+from rackctl.core.pe import MACHINE_IA32, MACHINE_X86_64, pe_machine
 from rackctl.errors import EngineError, RackError
 
 PINNED_TAG = "v2.0.0"
 PINNED_COMMIT = "12798ec29aa8a64d8675c4378b99f5fe28447afb"  # of that tag, released 2026-03-06
 
-_TARGETS = {
-    "undionly.kpxe": "bin/undionly.kpxe",
-    "ipxe.efi": "bin-x86_64-efi/ipxe.efi",
-    "snponly.efi": "bin-x86_64-efi/snponly.efi",
+
+@dataclass(frozen=True)
+class Target:
+    """make: iPXE's name of it. least, most: sane sizes in bytes. machine: of its PE header, for an EFI binary."""
+
+    make: str
+    least: int
+    most: int
+    machine: int | None = None
+
+
+# v2.0.0's are 71 kB, 1.15 MB and 288 kB; a ROM gives undionly 512 kB of low memory at the most.
+TARGETS = {
+    "undionly.kpxe": Target("bin/undionly.kpxe", 40_000, 500_000),
+    "ipxe.efi": Target("bin-x86_64-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_X86_64),
+    "snponly.efi": Target("bin-x86_64-efi/snponly.efi", 100_000, 2_000_000, MACHINE_X86_64),
+    "ipxe-i386.efi": Target("bin-i386-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_IA32),
+    "snponly-i386.efi": Target("bin-i386-efi/snponly.efi", 100_000, 2_000_000, MACHINE_IA32),
 }
-# Least and most bytes. v2.0.0's are 71 kB, 1.15 MB and 288 kB; a ROM gives undionly 512 kB of low memory at the most.
-_SANE = {"undionly.kpxe": (40_000, 500_000), "ipxe.efi": (200_000, 4_000_000), "snponly.efi": (100_000, 2_000_000)}
+DEFAULT_TARGETS = ("undionly.kpxe", "ipxe.efi", "snponly.efi")
 _PXELINUX = "DEFAULT rackctl\nLABEL rackctl\n  KERNEL ipxe.lkrn\n  INITRD script.ipxe\n"
 
 _PREBUILT = (
@@ -56,8 +70,19 @@ class IpxeBuild:
     reused: bool
 
 
-def build_ipxe(script: str, out: Path, cache: Path, source: str, report: Report) -> IpxeBuild:
+def build_ipxe(
+    script: str,
+    out: Path,
+    cache: Path,
+    source: str,
+    report: Report,
+    targets: Sequence[str] = DEFAULT_TARGETS,
+    objects: Sequence[str] = (),
+) -> IpxeBuild:
     """Build or reuse the binaries that carry `script`.
+
+    targets: names in TARGETS; the prebuilt lane has files of its own. objects: the targets that the rack needs with any
+    script, so that all its scripts share one layer of objects.
 
     source: `auto`, `prebuilt`, `source`, a git URL, a local clone or an archive. auto takes the source from the cache
     directory (a clone `ipxe`, or an archive `ipxe-*.tar.gz`) and else the prebuilt lane. Raises EngineError, or
@@ -69,7 +94,7 @@ def build_ipxe(script: str, out: Path, cache: Path, source: str, report: Report)
     if found is None:
         reason = f"no iPXE source in {cache}: put a clone at {cache / 'ipxe'} to build it with the script embedded"
         return _build_prebuilt(script, out, reason, report)
-    return _build_source(script, out, found, report)
+    return _build_source(script, out, found, report, targets, objects or targets)
 
 
 def plan_files(cache: Path, source: str) -> tuple[str, tuple[str, ...]]:
@@ -133,21 +158,23 @@ def _fetch_remedy(source: Path) -> str:
     return f"it needs {PINNED_TAG}, commit {PINNED_COMMIT}: git -C {source} fetch --tags"
 
 
-def _build_source(script: str, out: Path, source: Path, report: Report) -> IpxeBuild:
+def _build_source(
+    script: str, out: Path, source: Path, report: Report, targets: Sequence[str], objects: Sequence[str]
+) -> IpxeBuild:
     context = find_asset("ipxe-build")
-    key = hash_inputs(context, "source", PINNED_COMMIT, script)
-    target = out / key
-    reused = all((target / name).is_file() for name in _TARGETS)
+    makes = " ".join(TARGETS[name].make for name in targets)
+    target = out / hash_inputs(context, "source", PINNED_COMMIT, script, makes)
+    files = {name: target / TARGETS[name].make for name in targets}
+    reused = all(file.is_file() for file in files.values())
     if not reused:
-        report(f"building iPXE {PINNED_TAG} from {source} (about a minute the first time, seconds after)")
+        report(f"building iPXE {PINNED_TAG} from {source} (minutes the first time, seconds after)")
         with _unpacked(source) as tree, _context(context, script) as folder:
-            arguments = ("--build-context", f"source={tree}", "--build-arg", "TARGETS=" + " ".join(_TARGETS.values()))
-            build_files(folder, "Dockerfile.source", target, *arguments)
-        _check_sizes(target)
-    files = {name: target / name for name in _TARGETS}
-    return IpxeBuild(
-        "source", f"commit {PINNED_COMMIT[:12]} in {source}", files, "undionly.kpxe", "snponly.efi", reused
-    )
+            layer = " ".join(TARGETS[name].make for name in sorted({*targets, *objects}))
+            arguments = ("--build-arg", f"OBJECTS={layer}", "--build-arg", f"TARGETS={makes}")
+            build_files(folder, "Dockerfile.source", target, "--build-context", f"source={tree}", *arguments)
+        _check_binaries(target, files)
+    reason = f"commit {PINNED_COMMIT[:12]} in {source}"
+    return IpxeBuild("source", reason, files, "undionly.kpxe", "snponly.efi", reused)
 
 
 def _build_prebuilt(script: str, out: Path, reason: str, report: Report) -> IpxeBuild:
@@ -173,11 +200,12 @@ def _context(assets: Path, script: str) -> Iterator[Path]:
         yield folder
 
 
-def _check_sizes(target: Path) -> None:
-    for name, (least, most) in _SANE.items():
-        size = (target / name).stat().st_size
-        if not least <= size <= most:
+def _check_binaries(target: Path, files: dict[str, Path]) -> None:
+    for name, file in files.items():
+        wanted, size = TARGETS[name], file.stat().st_size
+        fault = "" if wanted.least <= size <= wanted.most else f"{size} bytes, sane is {wanted.least} to {wanted.most}"
+        if not fault and wanted.machine and pe_machine(file.read_bytes()) != wanted.machine:
+            fault = f"a PE header that is not for machine {wanted.machine:#x}"
+        if fault:
             shutil.rmtree(target)
-            raise EngineError(
-                f"{name} came out with {size} bytes, sane is {least} to {most}", remedy="rackctl build-ipxe again"
-            )
+            raise EngineError(f"{name} came out with {fault}", remedy="rackctl build-ipxe again")

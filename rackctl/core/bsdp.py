@@ -20,6 +20,7 @@ INDEX_MAX = 0xFFFF  # BSDP_IMAGE_INDEX_MAX
 GLOBAL_INDEX = 4096  # BSDP.doc: from here on, the same id on several servers is one entry, load-balanced
 
 _ENTRY = 5  # bytes of an image entry before its name: id and length
+_LIST_FIXED = 3 + 4 + 6 + 2  # bytes of ACK[LIST] around its entries
 
 
 class Tag(IntEnum):
@@ -129,18 +130,19 @@ def encode_list(images: Sequence[Image], default: ImageId, priority: int = PRIOR
         raise ConfigError("the default image is not in the list", remedy="choose one of the listed images")
     if len({image.id for image in images}) != len(images):
         raise ConfigError("two images have the same id", remedy="give each an index of its own")
-    raw = (
+    entries = b"".join(image.encode() for image in images)
+    over = _LIST_FIXED + len(entries) - OPTION_MAX
+    if over > 0:
+        raise ConfigError(
+            f"the image list has {OPTION_MAX + over} bytes; DHCP option 43 holds {OPTION_MAX}",
+            remedy=f"shorten the labels by {over} bytes, or list fewer images (each costs {_ENTRY})",
+        )
+    return (
         encode_part(Tag.MESSAGE_TYPE, bytes([MessageType.LIST]))
         + encode_part(Tag.SERVER_PRIORITY, priority.to_bytes(2, "big"))
         + encode_part(Tag.DEFAULT_IMAGE, default.encode())
-        + encode_part(Tag.IMAGE_LIST, b"".join(image.encode() for image in images))
+        + encode_part(Tag.IMAGE_LIST, entries)
     )
-    if len(raw) > OPTION_MAX:
-        raise ConfigError(
-            f"the image list has {len(raw)} bytes; DHCP option 43 holds {OPTION_MAX}",
-            remedy=f"shorten the labels by {len(raw) - OPTION_MAX} bytes, or list fewer images (each costs {_ENTRY})",
-        )
-    return raw
 
 
 def encode_select(chosen: ImageId) -> bytes:
