@@ -39,8 +39,8 @@ TARGETS = {
     "undionly.kpxe": Target("bin/undionly.kpxe", 40_000, 500_000),
     "ipxe.efi": Target("bin-x86_64-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_X86_64),
     "snponly.efi": Target("bin-x86_64-efi/snponly.efi", 100_000, 2_000_000, MACHINE_X86_64),
-    "ipxe-i386.efi": Target("bin-i386-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_IA32),
-    "snponly-i386.efi": Target("bin-i386-efi/snponly.efi", 100_000, 2_000_000, MACHINE_IA32),
+    "ipxe-ia32.efi": Target("bin-i386-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_IA32),
+    "snponly-ia32.efi": Target("bin-i386-efi/snponly.efi", 100_000, 2_000_000, MACHINE_IA32),
 }
 DEFAULT_TARGETS = ("undionly.kpxe", "ipxe.efi", "snponly.efi")
 _PXELINUX = "DEFAULT rackctl\nLABEL rackctl\n  KERNEL ipxe.lkrn\n  INITRD script.ipxe\n"
@@ -101,7 +101,7 @@ def plan_files(cache: Path, source: str) -> tuple[str, tuple[str, ...]]:
     """The lane that `build_ipxe` would take, and the names it would make; builds nothing."""
     if source == "prebuilt" or (source == "auto" and not _in_cache(cache)):
         return "prebuilt", _PREBUILT
-    return "source", tuple(_TARGETS)
+    return "source", DEFAULT_TARGETS
 
 
 def _in_cache(cache: Path) -> list[Path]:

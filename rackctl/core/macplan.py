@@ -8,7 +8,7 @@ from rackctl.core import bsdp
 from rackctl.core.macs import Efi
 from rackctl.core.model import OsRef, Rack
 
-_SUFFIX = {"ia32": "-i386", "x86_64": ""}
+_SUFFIX = {"ia32": "-ia32", "x86_64": ""}
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,13 @@ def test_one_file_for_all_needs_no_models() -> None:
             assert "MacBook1,1" not in text
     assert replace(ONE, fat=True).files() == ("ipxe-mac.efi",)
     assert replace(ONE, ia32=False).files() == ("ipxe.efi",)
-    assert replace(ONE, loader="snponly").files() == ("snponly-i386.efi", "snponly.efi")
+    assert replace(ONE, loader="snponly").files() == ("snponly-ia32.efi", "snponly.efi")
 
 
 def test_icons_have_ids_and_files_of_their_own() -> None:
     assert [offer.image.name for offer in MANY.offers] == ["Rescue ★", "discovery builtin"]
     assert [offer.image.id.index for offer in MANY.offers] == [1, 2]
-    assert MANY.files()[2:] == ("mac/discovery-builtin/ipxe-i386.efi", "mac/discovery-builtin/ipxe.efi")
+    assert MANY.files()[2:] == ("mac/discovery-builtin/ipxe-ia32.efi", "mac/discovery-builtin/ipxe.efi")
 
 
 def test_labels_that_do_not_fit_together_are_refused() -> None:

@@ -174,7 +174,7 @@ def test_rack_yml_overrides_the_models_width_and_unknown_images_fail(lab: Netlab
             select("8100ffff"),
             select(first.image.id, server="10.99.0.9"),
         )
-    assert odd32[0]["file"] == "ipxe-i386.efi"
+    assert odd32[0]["file"] == "ipxe-ia32.efi"
     assert odd64[0]["file"] == "ipxe.efi"
     assert refusal(unknown, 68, types=(3,)) == ""
     assert vendor(unknown) == bsdp.encode_failed()
@@ -220,8 +220,8 @@ def test_the_simple_form_answers_the_n_key_at_once(lab: Netlab, kind: str) -> No
         (shown,) = lab.ask(listing())
     assert vendor(offer) == bsdp.encode_offer(PLAN.offers[0].image.id)
     assert offer[0]["options"]["60"] == b"AAPLBSDPC".hex()
-    assert (offer[0]["file"], offer[0]["siaddr"]) == ("ipxe-i386.efi", SERVER)
-    assert (ack[0]["options"]["53"], ack[0]["file"]) == ("05", "ipxe-i386.efi")
+    assert (offer[0]["file"], offer[0]["siaddr"]) == ("ipxe-ia32.efi", SERVER)
+    assert (ack[0]["options"]["53"], ack[0]["file"]) == ("05", "ipxe-ia32.efi")
     assert refusal(shown, 68, types=(1,)) != "", "the simple form has no icon in the picker"
 
 
@@ -290,7 +290,7 @@ def test_the_responder_beside_a_foreign_server(lab: Netlab, kind: str) -> None:
         assert refusal(others, port, types=kinds) != "", "a Mac takes the responder's answer, not the other one"
     found = {one["from"]: one for one in [*chosen, *ia32]}
     assert [one["file"] for one in chosen if one["from"] == RESPONDER] == ["ipxe.efi"]
-    assert [one["file"] for one in ia32 if one["from"] == RESPONDER] == ["ipxe-i386.efi"]
+    assert [one["file"] for one in ia32 if one["from"] == RESPONDER] == ["ipxe-ia32.efi"]
     assert found[RESPONDER]["siaddr"] == RESPONDER
     assert vendor([one for one in unknown if one["from"] == RESPONDER]) == bsdp.encode_failed()
     assert "3" not in found[RESPONDER]["options"], "the responder is no router"
