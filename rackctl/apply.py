@@ -90,7 +90,7 @@ def _render(
         key = f"{one.os}/{one.version}"
         sums[key] = {name: artifact.sha256 for name, artifact in one.artifacts.items()}
         sources.update({artifact.sha256: artifact.path for artifact in one.artifacts.values()})
-    return render_rack(rack, sums, digests(build.files), folder.project, images)
+    return render_rack(rack, sums, digests(build.files), folder.project, images, folder.catalog())
 
 
 def _all_running(folder: RackFolder) -> bool:

@@ -12,6 +12,7 @@ from rackctl.adapters.fetch.progress import Progress, Report
 from rackctl.adapters.folder import RackFolder
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
 from rackctl.core.model import OsRef
+from rackctl.errors import ConfigError
 
 CACHE = Path.home() / ".cache" / "rackctl"
 
@@ -43,6 +44,8 @@ def supply_release(
     """
     if os.name == "discovery":
         return _build(os, report)
+    if os.name != "rancheros":
+        raise ConfigError(f"{os.name} is in the catalogue, and this version of rackctl cannot fetch it yet")
     store = store or Store(CACHE / "store")
     locked = lock.find(os.name, os.version)
     if locked and (found := _find_all(locked, store)):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rackctl.core.catalog import Catalog
 from rackctl.core.load import parse_rack
 from rackctl.core.model import Rack
 from rackctl.core.tree import Tree
@@ -35,7 +36,7 @@ class RackFolder:
         """Raises ConfigError when rack.yml is absent, unreadable or wrong."""
         file = self.path / "rack.yml"
         try:
-            return parse_rack(file.read_bytes().decode(), str(file))
+            return parse_rack(file.read_bytes().decode(), str(file), self.catalog())
         except FileNotFoundError as absent:
             raise ConfigError(
                 "there is no rack.yml here",
@@ -46,6 +47,16 @@ class RackFolder:
             raise ConfigError(
                 f"cannot be read: {wrong}", where=str(file), remedy="save it as plain UTF-8 text, readable by you"
             ) from wrong
+
+    def catalog(self) -> Catalog:
+        """The OSes that can be named: the package's and those of the folder catalog/ here. Raises ConfigError."""
+        own = {}
+        for file in sorted((self.path / "catalog").glob("*.yml")):
+            try:
+                own[file.stem] = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as wrong:
+                raise ConfigError(f"cannot be read: {wrong}", str(file), "save it as plain UTF-8 text") from wrong
+        return Catalog(own)
 
     def served_id(self) -> str | None:
         """Id of the tree that is served now."""

@@ -71,7 +71,7 @@ def lint(rack: RackOption = Path()) -> None:
 
 def main() -> None:
     """Entry point. A RackError becomes one message and its documented exit code."""
-    from rackctl.cli import dhcp, lab, mac, nodes, services  # noqa: F401 their commands register themselves
+    from rackctl.cli import dhcp, lab, mac, nodes, oses, services  # noqa: F401 their commands register themselves
 
     try:
         app()

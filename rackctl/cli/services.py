@@ -30,8 +30,8 @@ def build_ipxe(rack: RackOption = Path()) -> None:
 
 @app.command()
 def fetch(
-    os: Annotated[str, typer.Argument(help="discovery or rancheros (default: all that rack.yml names).")] = "",
-    version: Annotated[str, typer.Argument(help="Such as v1.5.8, or v1.5.x for the newest of these.")] = "builtin",
+    os: Annotated[str, typer.Argument(help="A name of `rackctl os list` (default: all that rack.yml names).")] = "",
+    version: Annotated[str, typer.Argument(help="Such as v1.5.8, v1.5.x, stable or latest.")] = "",
     update: Annotated[bool, typer.Option("--update", help="Ask upstream again and move rack.lock.")] = False,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
@@ -45,9 +45,10 @@ def fetch(
     from rackctl.core.load import parse_os
     from rackctl.supply import fetch_for_rack
 
-    wanted = parse_os(os, version) if os else None
+    folder = RackFolder(rack)
+    wanted = parse_os(os, version, folder.catalog()) if os else None
     with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
-        found = fetch_for_rack(RackFolder(rack), wanted, update, report, progress)
+        found = fetch_for_rack(folder, wanted, update, report, progress)
     if as_json:
         typer.echo(json.dumps([release.to_json() for release in found]))
         return

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from rackctl.core.catalog import Catalog
 from rackctl.core.dhcp.faults import find_faults
 from rackctl.core.dhcp.settings import DhcpSettings
 from rackctl.core.macmodel import MacSettings
@@ -24,13 +25,16 @@ _MODELS: dict[str, type[BaseModel]] = {
 }
 
 
-def parse_rack(text: str, name: str = "rack.yml") -> Rack:
-    """Raises ConfigError that names file:line:column of every fault and what to write instead."""
+def parse_rack(text: str, name: str = "rack.yml", catalog: Catalog | None = None) -> Rack:
+    """Raises ConfigError that names file:line:column of every fault and what to write instead.
+
+    catalog: the OSes that can be named (default: those of the package).
+    """
     tree = _parse_yaml(text, name)
     if not isinstance(tree, dict):
         raise ConfigError("the file is not a map of keys", where=name, remedy="rackctl init writes one to start from")
     try:
-        rack = Rack.model_validate(_plain(tree))
+        rack = Rack.model_validate(_plain(tree), context={"catalog": catalog})
     except ValidationError as wrong:
         raise _config_error([_fault(tree, error, name) for error in wrong.errors()]) from wrong
     found = find_faults(rack)
@@ -45,15 +49,14 @@ def _config_error(faults: list[tuple[str, str]]) -> ConfigError:
     return ConfigError(message, where=head[0], remedy="mend the lines above, then run the same command again")
 
 
-def parse_os(name: str, version: str) -> OsRef:
-    """An OS as it is named on the command line. Raises ConfigError."""
+def parse_os(name: str, version: str, catalog: Catalog) -> OsRef:
+    """An OS as it is named on the command line; without a version the catalogue's default. Raises ConfigError."""
+    wanted = {"name": name, "version": version or catalog.get(name).default}
     try:
-        return OsRef.model_validate({"name": name, "version": version})
+        return OsRef.model_validate(wanted, context={"catalog": catalog})
     except ValidationError as wrong:
         message = str(wrong.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise ConfigError(
-            message, where=f"{name} {version}", remedy="rackctl fetch rancheros v1.5.8, or rackctl fetch discovery"
-        ) from wrong
+        raise ConfigError(message, where=f"{name} {version}", remedy="rackctl os list, rackctl os show NAME") from wrong
 
 
 def _parse_yaml(text: str, name: str) -> Any:

@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from rackctl.core.catalog import Catalog
 from rackctl.core.dhcp.settings import Address as NodeAddress
 from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
 from rackctl.core.macmodel import MacNode, MacSettings
+from rackctl.errors import ConfigError
 
 _MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1, one label
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 def parse_mac(text: str) -> str:
@@ -67,7 +69,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 Version = Annotated[str, AfterValidator(_version)]
 SshKey = Annotated[str, AfterValidator(_ssh_key)]
-OsName = Literal["discovery", "rancheros"]
+OsName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,40}$")]
 
 
 class _Strict(BaseModel):
@@ -89,9 +91,14 @@ class OsRef(_Strict):
     version: Version = "builtin"
 
     @model_validator(mode="after")
-    def _version_is_named(self) -> OsRef:
-        if self.name == "rancheros" and self.version == "builtin":
-            raise ValueError("rancheros needs a version, like v1.5.8")
+    def _is_in_the_catalog(self, info: ValidationInfo) -> OsRef:
+        catalog = (info.context or {}).get("catalog") or Catalog()
+        try:
+            entry = catalog.get(self.name)
+        except ConfigError as unknown:
+            raise ValueError(str(unknown)) from unknown
+        if self.version == "builtin" != entry.default:
+            raise ValueError(f"{self.name} needs a version, like {entry.default}")
         return self
 
 

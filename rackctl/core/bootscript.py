@@ -1,0 +1,105 @@
+"""Core. The iPXE script of one machine, from its OS' catalogue entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rackctl.core.catalog import Artifact, Catalog, Entry, fill, find_wish
+from rackctl.core.machineconfig import render_machine_config
+from rackctl.core.model import Node, OsRef, Rack, hyphenate
+from rackctl.errors import ConfigError
+
+DEFAULT = "default"
+_CONSOLE = ("console=tty0", "console=ttyS0,115200")
+_MAC = "m=${mac:hexhyp}"
+
+
+def render_boot_script(rack: Rack, catalog: Catalog, name: str, node: Node | None) -> str:
+    """The script of one node, or of every machine that is not in rack.yml. Raises ConfigError for an unknown OS."""
+    os = rack.os_of(node)
+    entry = catalog.get(os.name)
+    head = ["#!ipxe", f"# {name}: {os.name} {os.version}", f"set base {base_url(rack)}"]
+    if entry.boot == "local":
+        return "\n".join([*head, *_local(), ""])
+    head.append(f"set os ${{base}}/os/{os.name}/{os.version}")
+    body = _chain(entry) if entry.boot == "chain" else _kernel(entry, kernel_line(rack, catalog, node))
+    return "\n".join(
+        [
+            *head,
+            *body,
+            ":failed",
+            f"echo rackctl: {os.name} {os.version} did not load from ${{os}}",
+            "echo On the master: rackctl status tells what is served, rackctl up repairs it",
+            "prompt --timeout 30000 Press a key for a shell, or wait to try again && shell || reboot",
+            "",
+        ]
+    )
+
+
+def base_url(rack: Rack) -> str:
+    """Where microhttp answers."""
+    return f"http://{rack.server.address}:{rack.server.http_port}"
+
+
+def kernel_line(rack: Rack, catalog: Catalog, node: Node | None) -> tuple[str, ...]:
+    """The kernel's arguments. Raises ConfigError when the catalogue wants a word that this version does not give."""
+    os = rack.os_of(node)
+    entry = catalog.get(os.name)
+    base = base_url(rack)
+    words = {
+        **version_words(entry, os),
+        "base": base,
+        "server": rack.server.address,
+        "os": f"{base}/os/{os.name}/{os.version}",
+        "config": f"{base}/config/{hyphenate(node.mac) if node else DEFAULT}",
+        "mac": "${mac:hexhyp}",
+    }
+    config = render_machine_config(rack, entry.config.kind, DEFAULT, None)
+    try:
+        told = [fill(word, words) for word in (*entry.kernel_args, *(entry.config.args if config else ()))]
+    except KeyError as unknown:
+        raise ConfigError(f"{os.name} {os.version} gives no {{{unknown.args[0]}}} for its kernel line") from unknown
+    common = (f"rackctl.server={base}", f"rackctl.os={os.name}", "BOOTIF=01-${mac:hexhyp}", *rack.kernel_args)
+    return (*_CONSOLE, *told, *common)
+
+
+def version_words(entry: Entry, os: OsRef) -> dict[str, str]:
+    """What a version gives to the `{words}` of its catalogue entry."""
+    found = find_wish(entry, os.version)
+    words = {name: text for name, text in (found[1] if found else {}).items() if text}
+    return {**words, "version": os.version, "arch": "amd64", "os_arch": entry.architectures.get("amd64", "amd64")}
+
+
+def _kernel(entry: Entry, line: tuple[str, ...]) -> list[str]:
+    kernels = [one for one in entry.artifacts if one.role == "kernel"]
+    initrds = [one.name for one in entry.artifacts if one.role == "initrd"]
+    # On UEFI the kernel's EFI stub finds its initrd by this word; iPXE's BIOS loader ignores it.
+    words = " ".join(([f"initrd={initrds[0]}"] if initrds else []) + list(line))
+    lines = _by_firmware(kernels, lambda one: f"kernel ${{os}}/{one.name}?{_MAC} {words} || goto failed")
+    lines += [f"initrd --name {name} ${{os}}/{name}?{_MAC} || goto failed" for name in initrds]
+    return [*lines, "boot || goto failed"]
+
+
+def _chain(entry: Entry) -> list[str]:
+    loaders = [one for one in entry.artifacts if one.role == "loader"]
+    lines = _by_firmware(loaders, lambda one: f"chain --autofree ${{os}}/{one.name}?{_MAC} || goto failed")
+    return [*lines, "exit 0"]
+
+
+def _by_firmware(files: list[Artifact], line: Callable[[Artifact], str]) -> list[str]:
+    efi = [one for one in files if one.firmware != "bios"]
+    bios = [one for one in files if one.firmware != "uefi"]
+    if efi == bios:
+        return [line(files[0])]
+    return ["iseq ${platform} efi && goto efi ||", line(bios[0]), "goto loaded", ":efi", line(efi[0]), ":loaded"]
+
+
+def _local() -> list[str]:
+    return [
+        # UEFI firmware takes the next entry of its boot order when the loader ends well.
+        "iseq ${platform} efi && exit 0 ||",
+        "sanboot --no-describe --drive 0x80 || goto failed",
+        ":failed",
+        "echo rackctl: the first disk does not boot",
+        "prompt --timeout 30000 Press a key for a shell, or wait to try again && shell || reboot",
+    ]
