@@ -55,23 +55,9 @@ def init(
     typer.echo(f"wrote {file}: server {address}, http port {port}\nnext: rackctl up --rack {folder}")
 
 
-@app.command()
-def lint(rack: RackOption = Path()) -> None:
-    """Read rack.yml and name every fault with its line; needs no engine.
-
-    Example: rackctl lint --rack myrack
-    """
-    from rackctl.adapters.folder import RackFolder
-
-    found = RackFolder(rack).read_rack()
-    typer.echo(
-        f"rack.yml is good: {len(found.nodes)} nodes, {', '.join(f'{o.name} {o.version}' for o in found.os_releases())}"
-    )
-
-
 def main() -> None:
     """Entry point. A RackError becomes one message and its documented exit code."""
-    from rackctl.cli import dhcp, lab, mac, nodes, oses, services  # noqa: F401 their commands register themselves
+    from rackctl.cli import dhcp, lab, lint, mac, nodes, oses, services  # noqa: F401 their commands register themselves
 
     try:
         app()

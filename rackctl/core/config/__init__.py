@@ -1,0 +1,1 @@
+"""Core. Machine configuration: what a machine is told after it booted."""

@@ -1,0 +1,36 @@
+import pytest
+
+from rackctl.core.lint.rules import RULES, Rule
+from rackctl.core.lint.text import fix_text, lint_text
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_bad_example_is_found_and_the_good_one_is_clean(rule: Rule) -> None:
+    assert rule.code in {one.code for one in lint_text(rule.kind, rule.bad)}
+    assert [one for one in lint_text(rule.kind, rule.good)] == []
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_finding_has_the_rules_severity_and_a_place_in_the_text(rule: Rule) -> None:
+    lines = rule.bad.split("\n")
+    for one in lint_text(rule.kind, rule.bad, "a.yml"):
+        assert one.severity == RULES[one.code].severity
+        assert one.file == "a.yml"
+        assert 1 <= one.line <= len(lines)
+        assert 1 <= one.column <= len(lines[one.line - 1]) + 1
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES.values()], ids=RULES)
+def test_a_fix_removes_what_it_fixes_and_is_stable(rule: Rule) -> None:
+    fixable = {one.code for one in lint_text(rule.kind, rule.bad) if one.fix}
+    fixed, made = fix_text(rule.kind, rule.bad)
+    assert bool(made) == bool(fixable)
+    assert not fixable & {one.code for one in lint_text(rule.kind, fixed)}
+    assert fix_text(rule.kind, fixed) == (fixed, 0)
+
+
+def test_there_are_rules_enough_and_each_is_explained() -> None:
+    assert len(RULES) >= 40
+    for rule in RULES.values():
+        assert len(rule.why) > 40, rule.code
+        assert rule.bad != rule.good
