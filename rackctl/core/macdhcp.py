@@ -22,7 +22,7 @@ _WRONG_PORT = (
     "the N key, the Option key and bless work; for Startup Disk set mac: {bsdp: true} in rack.yml",
 )
 LIMITS: dict[str, tuple[str, ...]] = {
-    "isc": (*_WRONG_PORT, "`authoritative;` must stand in the subnet: without it dhcpd answers no Mac"),
+    "isc": (*_WRONG_PORT, "`authoritative;` stands in the subnet: without it dhcpd answers no Mac at all"),
     "dnsmasq": (),
     "kea": (*_WRONG_PORT, "its answers may be shorter than 300 bytes, which no firmware was tried with"),
 }
@@ -152,6 +152,19 @@ def dnsmasq_lines(plan: MacPlan) -> str:
             f"dhcp-option-force=tag:mac,tag:mac-select,60,{bsdp.VENDOR_CLASS}",
             *_dnsmasq_select(plan, "tag:mac,tag:mac-select", plan.dhcp),
         ]
+    return "\n".join([*lines, ""])
+
+
+def silence_lines() -> str:
+    """Lines for a dnsmasq that shall leave the INFORMs of Macs to rackctl's responder.
+
+    Apple's client drops an answer without option 60; some firmware is said to list such a server all the same.
+    """
+    lines = [
+        f"dhcp-vendorclass=set:mac,{CLASS}",
+        "dhcp-match=set:mac-inform,43,01:01:*",
+        "dhcp-ignore=tag:mac,tag:mac-inform",
+    ]
     return "\n".join([*lines, ""])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rackctl.core.dhcp.advice import Loaders, render_advice
 from rackctl.core.load import parse_rack
 from rackctl.core.macdhcp import dnsmasq_lines, isc_class, responder_conf
 from rackctl.core.mackea import kea_classes
@@ -71,3 +72,18 @@ def test_a_rack_without_macs_tells_servers_nothing() -> None:
     assert not has_macs(parse_rack(head + ", mac_model: 'Macmini8,1', mac_boot: stick}}\n"))
     assert has_macs(parse_rack(head + ", mac_model: 'Macmini7,1'}}\n"))
     assert has_macs(parse_rack("server: {address: 10.99.0.1}\nmac: {bsdp: true}\n"))
+
+
+def test_dhcp_show_tells_of_macs_only_when_the_rack_has_some() -> None:
+    loaders = Loaders(("ipxe.efi",), "a test")
+    head = "server: {address: 10.99.0.1}\n"
+    mini = "nodes: {m: {mac: '00:16:cb:00:00:01', mac_model: 'Macmini6,2'}}\n"
+    for kind in ("dhcpd", "dnsmasq", "kea", "pihole", "unifi", "windows"):
+        assert "AAPL" not in render_advice(parse_rack(head), kind, loaders)
+        shown = render_advice(parse_rack(head + mini), kind, loaders)
+        assert ("AAPLBSDPC" in shown) == (kind in ("dhcpd", "dnsmasq", "kea", "pihole"))
+        assert ("cannot answer Macs" in shown) == (kind in ("unifi", "windows"))
+        assert ("shows no icon" in shown) == (kind in ("dhcpd", "kea"))
+        quiet = render_advice(parse_rack(head + "mac: {bsdp: true}\n" + mini), kind, loaders)
+        assert "need nothing here" in quiet
+        assert "mac-list" not in quiet

@@ -11,7 +11,9 @@ import pytest
 from netlab import RESPONDER, SERVER, Netlab
 
 from rackctl.core import bsdp
+from rackctl.core.dhcp.advice import Loaders, render_advice
 from rackctl.core.load import parse_rack
+from rackctl.core.macadvice import mac_classes
 from rackctl.core.macdhcp import dnsmasq_lines, isc_class, responder_conf
 from rackctl.core.mackea import kea_classes
 from rackctl.core.macplan import MacPlan, make_plan
@@ -325,3 +327,31 @@ def test_the_responder_alone_is_silent_for_all_but_macs(lab: Netlab) -> None:
         )
     assert refusal(shown, 68, RESPONDER, types=(1,)) == "", "garbage did not kill it"
     assert refusal(orders, 68, RESPONDER, types=(2,)) == ""
+
+
+@pytest.mark.parametrize("kind", ["dhcpd", "dnsmasq", "kea"])
+def test_dhcp_show_as_a_whole_answers_macs(lab: Netlab, kind: str) -> None:
+    loaders = Loaders(("undionly.kpxe", "ipxe.efi", "snponly.efi", "ipxe-ia32.efi"), "a test")
+    text = RACK.replace("bsdp: true, ", "") + "dhcp: {ranges: [10.99.0.110-10.99.0.150]}\n"
+    shown = render_advice(parse_rack(text), kind, loaders)
+    serving = {"dhcpd": isc, "dnsmasq": dnsmasq, "kea": kea}[kind]
+    prefix = {"dnsmasq": "port=0\nno-ping\nleasefile-ro\n", "dhcpd": "ping-check false;\n"}.get(kind, "")
+    with serving(lab, prefix + shown.replace('"persist": true', '"persist": false')):
+        icons, chosen, pxe = lab.ask(
+            listing(),
+            select(PLAN.offers[0].image.id, "iMac5,2"),
+            {"do": "discover", "class": PXE, "parameters": [1, 3, 43, 60, 67]},
+        )
+    assert refusal(icons, 68, types=(1,)) == ""
+    assert vendor(icons) == PLAN.list_bytes
+    assert refusal(chosen, 68, types=(2,)) == ""
+    assert (chosen[0]["file"], chosen[0]["siaddr"]) == ("ipxe-ia32.efi", SERVER)
+    assert "43" not in pxe[0]["options"]
+
+
+def test_a_dnsmasq_that_was_told_leaves_macs_to_the_responder(lab: Netlab) -> None:
+    told = dnsmasq_conf(mac_classes(parse_rack(RACK), "dnsmasq", ()))
+    with dnsmasq(lab, told), responder(lab):
+        shown, pxe = lab.ask(listing(many=True), {"do": "discover", "class": PXE, "many": True})
+    assert [one["from"] for one in shown] == [RESPONDER]
+    assert [one["from"] for one in pxe] == [SERVER]

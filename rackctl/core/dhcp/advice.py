@@ -14,6 +14,7 @@ from rackctl.assets import find_asset
 from rackctl.core.dhcp.arch import USER_CLASS, Choice, Firmware, choose_loaders, without_loader
 from rackctl.core.dhcp.faults import rack_subnet
 from rackctl.core.dhcp.settings import Range
+from rackctl.core.macadvice import mac_classes, mac_notes, wants_classes
 from rackctl.core.model import Rack
 from rackctl.errors import ConfigError
 
@@ -66,14 +67,6 @@ def find_kind(text: str) -> str:
     )
 
 
-def extra_classes(rack: Rack, kind: str) -> str:
-    """More classes from other parts of rackctl in the syntax of dhcpd, dnsmasq or Kea; empty when there are none.
-
-    Kea's are JSON objects, each with a comma in front of it.
-    """
-    return ""
-
-
 def render_advice(rack: Rack, kind: str, loaders: Loaders, firmware: Firmware = "uefi") -> str:
     """The settings for a kind of `find_kind`; firmware: whose file a router that knows one file gets."""
     choices = choose_loaders(rack.server.address, rack.server.http_port, loaders.files)
@@ -100,7 +93,8 @@ def render_advice(rack: Rack, kind: str, loaders: Loaders, firmware: Firmware = 
         single_bios=by_family.get("bios-x86", ""),
         user_class=USER_CLASS,
         nodes=[{"name": name, "mac": node.mac, "address": node.address} for name, node in rack.nodes.items()],
-        extra=extra_classes(rack, kind),
+        extra=mac_classes(rack, kind, loaders.files),
+        authoritative=wants_classes(rack),
         **_network(rack),
     )
 
@@ -118,6 +112,7 @@ def _notes(rack: Rack, kind: str, loaders: Loaders) -> list[str]:
     if TITLES[kind] == _SPLITS and (missing := without_loader(loaders.files)):
         names = ", ".join(f"{arch.title} ({arch.code})" for arch in missing)
         lines.append(f"No loader is built for: {names}.")
+    lines += mac_notes(rack, kind)
     if rack.dhcp.mode != "router":
         lines.append(f"rack.yml says dhcp: {rack.dhcp.mode}: rackctl answers by itself, so leave the router as it is.")
     return lines
