@@ -12,9 +12,11 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.logs import Log, open_logs, read_events
 from rackctl.core.dhcp.arch import arch_by_key
 from rackctl.core.dhcp.arch import loader_for as loader_for_arch
-from rackctl.core.events import Event, Stage, parse_tftp_line
+from rackctl.core.events import Event, Stage
+from rackctl.core.fold import stage_name
 from rackctl.core.model import Rack
-from rackctl.core.timeline import Timeline, fold_events, latest_by_mac, stage_name
+from rackctl.core.tftplog import parse_tftp_line
+from rackctl.core.timeline import Timeline, fold_events, latest_by_mac
 from rackctl.errors import BootError, ConfigError, ServeError
 
 UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02"}  # 52:54:00 is QEMU's, so nobody's card

@@ -1,43 +1,125 @@
-"""Adapter: the log files of one rack, as events. Follows a log: each read costs the new lines only."""
+"""Adapter: the log files of one rack, as events. Follows a log across its rotation: each read costs the new lines only.
+
+A log NAME.jsonl is followed by its older parts NAME.jsonl.1, .2 and so on, the oldest last.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from rackctl.core.events import Event, Unknown, parse_http_line, parse_tftp_line
-from rackctl.core.timeline import Timeline, fold_events
+from rackctl.core.events import MAX_LINE, Event, Unknown
+from rackctl.core.fold import Fold
+from rackctl.core.httplog import parse_http_line
+from rackctl.core.tftplog import parse_tftp_line
+from rackctl.core.timeline import Timeline, judge_boots
 
-Parser = Callable[[str], Event | Unknown | None]
+Parser = Callable[[str | bytes], Event | Unknown | None]
+
+PARTS = 9  # more than the services keep
+KEPT_BOOTS = 4000  # about 12 MiB of memory
+KEPT_UNKNOWN = 100
+_HEAD = 64  # bytes that tell one part from another: they hold the time of its first line
 
 
 class Log:
-    """One growing file of lines, read from where the last read ended."""
+    """One growing log, read from where the last read ended. `unknown` holds the last few lines that nobody knows."""
 
     def __init__(self, file: Path, parse: Parser, *, from_end: bool = False) -> None:
         self.file = file
         self.parse = parse
-        self.offset = file.stat().st_size if from_end and file.exists() else 0
+        self.offset = 0
         self.unknown: list[Unknown] = []
+        self.unknown_count = 0
+        self._part: tuple[int, bytes] | None = None
+        if from_end and file.exists():
+            with open(file, "rb") as handle:
+                self._part, self.offset = _identity(handle.fileno()), os.fstat(handle.fileno()).st_size
 
     def read(self) -> Iterator[Event]:
         """The new events; a last line without its newline is still being written and left for the next read."""
-        if not self.file.exists():
-            return
-        with open(self.file, "rb") as handle:
-            if handle.seek(0, 2) < self.offset:
-                self.offset = 0  # rotated: what is there now is new
-            handle.seek(self.offset)
-            for raw in handle:
-                if not raw.endswith(b"\n"):
-                    return
-                self.offset += len(raw)
-                found = self.parse(raw.decode(errors="replace"))
-                if isinstance(found, Event):
-                    yield found
-                elif isinstance(found, Unknown):
-                    self.unknown.append(found)
+        # A rotation while this reads renames what is open here: the names are resolved once, the newest first, so that
+        # a part is found under its old or its new name and none is missed.
+        handles = [handle for handle in map(_open, self._names()) if handle is not None]
+        try:
+            yield from self._read_parts(handles)
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+    def _names(self) -> list[Path]:
+        return [self.file, *(self.file.with_name(f"{self.file.name}.{n}") for n in range(1, PARTS + 1))]
+
+    def _read_parts(self, handles: list[int]) -> Iterator[Event]:
+        parts: list[tuple[tuple[int, bytes], int]] = []
+        for handle in handles:
+            identity = _identity(handle)
+            if all(not _same(identity, other) for other, _ in parts):
+                parts.append((identity, handle))
+        parts.reverse()
+        mine = next((n for n, (part, _) in enumerate(parts) if self._part and _same(self._part, part)), None)
+        if mine is None and parts and self._part:
+            self.offset = 0  # emptied, or rotated away more often than there are parts
+        for n, (part, handle) in enumerate(parts[mine or 0 :]):
+            if n or self._part is None or mine is None:
+                self.offset = 0
+            size = os.fstat(handle).st_size
+            self.offset = 0 if size < self.offset else self.offset
+            self._part = part
+            yield from self._read_lines(handle, size, whole=n + (mine or 0) + 1 < len(parts))
+
+    def _read_lines(self, handle: int, size: int, *, whole: bool) -> Iterator[Event]:
+        """Up to `size`; what is written meanwhile is for the next read. `whole`: nobody writes to it any more."""
+        rest = b""
+        at = self.offset
+        while at < size:
+            chunk = os.pread(handle, min(1 << 18, size - at), at)
+            if not chunk:
+                break
+            at += len(chunk)
+            lines, newline, rest = (rest + chunk).rpartition(b"\n")
+            if newline:
+                yield from self._parse_lines(lines)
+            self.offset = at - len(rest)
+            if len(rest) > MAX_LINE:  # never hold more of a line than any parser takes
+                self.offset, rest = at, b""
+                self._note(Unknown(self.file.name, "the line is too long", ""))
+        if rest and whole:
+            self.offset += len(rest)
+            yield from self._parse_lines(rest)
+
+    def _parse_lines(self, lines: bytes) -> Iterator[Event]:
+        parse = self.parse
+        for line in lines.decode("utf-8", "replace").split("\n"):
+            found = parse(line)
+            if isinstance(found, Event):
+                yield found
+            elif found is not None:
+                self._note(found)
+
+    def _note(self, line: Unknown) -> None:
+        self.unknown_count += 1
+        self.unknown.append(line)
+        if len(self.unknown) > KEPT_UNKNOWN:
+            del self.unknown[0]
+
+
+def _open(file: Path) -> int | None:
+    try:
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+
+
+def _identity(handle: int) -> tuple[int, bytes]:
+    """Inode and first bytes: an inode alone is used again as soon as the oldest part is gone."""
+    return os.fstat(handle).st_ino, os.pread(handle, _HEAD, 0)
+
+
+def _same(old: tuple[int, bytes], new: tuple[int, bytes]) -> bool:
+    return old[0] == new[0] and new[1].startswith(old[1])
 
 
 def open_logs(folder: Path, *, from_end: bool = False) -> list[Log]:
@@ -53,6 +135,12 @@ def read_events(logs: list[Log]) -> Iterator[Event]:
     return heapq.merge(*(log.read() for log in logs), key=lambda event: event.time)
 
 
-def read_timelines(folder: Path, now: float) -> list[Timeline]:
-    """Every boot that the logs of a rack tell of; now in seconds of the epoch."""
-    return fold_events(read_events(open_logs(folder)), now)
+def read_timelines(folder: Path, now: float, known: Collection[str] = ()) -> list[Timeline]:
+    """The boots that the logs of a rack tell of, the last KEPT_BOOTS of them; now in seconds of the epoch.
+
+    known: MACs whose last boot is kept in any case.
+    """
+    fold = Fold(most=KEPT_BOOTS, known=known)
+    for event in read_events(open_logs(folder)):
+        fold.feed(event)
+    return judge_boots(fold, now)

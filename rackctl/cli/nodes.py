@@ -21,7 +21,8 @@ def nodes(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     """
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.logs import read_timelines
-    from rackctl.core.timeline import explain, latest_by_mac
+    from rackctl.core.diagnosis import explain
+    from rackctl.core.timeline import latest_by_mac
 
     folder = RackFolder(rack)
     known = {node.mac: name for name, node in folder.read_rack().nodes.items()}
@@ -47,8 +48,9 @@ def timeline(
     """
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.logs import read_timelines
+    from rackctl.core.diagnosis import explain
     from rackctl.core.model import parse_mac
-    from rackctl.core.timeline import explain, latest_by_mac
+    from rackctl.core.timeline import latest_by_mac
     from rackctl.errors import BootError, ConfigError
 
     folder = RackFolder(rack)

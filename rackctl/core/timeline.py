@@ -1,22 +1,16 @@
-"""Events folded into boots: one Timeline for each boot of each node, with the verdict running, done or stuck.
-
-Feed events in order of time (merge the two logs with `heapq.merge(key=lambda e: e.time)`). TFTP lines know only the IP:
-a loader's boot belongs to the MAC that asks for a script from the same IP within WINDOW seconds.
-"""
+"""Core. Timeline: one boot of one node, with the verdict running, done or stuck, and how it compares with the usual."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rackctl.core.events import Event, Stage
+from rackctl.core.fold import LOOP_COUNT, Boot, Fold, StageTime, stage_name
 
-WINDOW = 120.0
-LOOP_COUNT = 3
 SCRIPT_GRACE = 2.0  # an unknown node's own script is a 404 and default.ipxe follows at once
-RESTARTED = 5.0
+_SHOWN_FACTS = ("clock", "nic", "chip", "buildarch")
 
 # Seconds a boot may be silent after a stage before it counts as stuck. A transfer is logged when it ends, so that
 # KERNEL's allowance covers the initrd's download, and INITRD's the system's start and its large files.
@@ -29,29 +23,8 @@ SILENCE: Mapping[Stage, float] = MappingProxyType({
     Stage.INITRD: 300.0,
     Stage.CONFIG: 900.0,  # installs packages, or a whole system
     Stage.CHECKIN: float("inf"),
+    Stage.JOINED: float("inf"),
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StageTime:
-    """One stage of a boot. POWER is the firmware: from power-on to the first sign of life."""
-
-    stage: Stage
-    start: float
-    end: float
-    nbytes: int
-    ok: bool
-    detail: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The stage's name for people and JSON: POWER is called firmware."""
-        return stage_name(self.stage)
-
-    def to_json(self) -> dict[str, object]:
-        """A JSON object."""
-        return {"stage": self.name, "start": self.start, "end": self.end, "seconds": round(self.end - self.start, 6),
-                "nbytes": self.nbytes, "ok": self.ok, "detail": dict(self.detail)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +44,17 @@ class Timeline:
     os: str = ""
     cmdline: str = ""
     firmware: str = ""
+    problem: str = ""  # of the event that failed: see Event
+    state: str = ""  # what the machine said at its check-in: installed, joined
+    looped: bool = False
+    inventory: float | None = None  # when the machine sent it
+    facts: Mapping[str, str] = field(default_factory=dict)  # clock, nic, chip, buildarch as iPXE or the system said
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the check-in, or else to the last thing that happened."""
+        came_up = next((s.end for s in self.stages if s.stage is Stage.CHECKIN), None)
+        return (max((s.end for s in self.stages), default=self.started) if came_up is None else came_up) - self.started
 
     def to_json(self) -> dict[str, object]:
         """A JSON object; stages by their lower-case names."""
@@ -80,158 +64,9 @@ class Timeline:
             "stuck_after": None if self.stuck_after is None else stage_name(self.stuck_after),
             "missing": None if self.missing is None else stage_name(self.missing),
             "reason": self.reason, "remedy": self.remedy, "hostname": self.hostname, "os": self.os,
-            "cmdline": self.cmdline, "firmware": self.firmware,
+            "cmdline": self.cmdline, "firmware": self.firmware, "seconds": round(self.seconds, 3),
+            "state": self.state, "inventory": self.inventory, "facts": dict(self.facts),
         }  # fmt: skip
-
-
-def stage_name(stage: Stage) -> str:
-    """The lower-case name; POWER is called firmware."""
-    return "firmware" if stage is Stage.POWER else stage.name.lower()
-
-
-class _Boot:
-    """A boot being folded."""
-
-    def __init__(self, event: Event) -> None:
-        self.mac, self.ip, self.started = event.mac, event.ip, event.start
-        self.last = event.time
-        self.reached: Stage | None = None
-        self.stages: dict[Stage, StageTime] = {}
-        self.failure: Event | None = None
-        self.looped = 0
-        self.loads: deque[float] = deque(maxlen=LOOP_COUNT)
-        self.facts: dict[str, str] = {}
-        self.ended: float | None = None  # when the same machine began its next boot
-
-    @property
-    def done(self) -> bool:
-        return self.reached is Stage.CHECKIN
-
-    @property
-    def before_script(self) -> bool:
-        """Neither has it its script nor did it ask for one."""
-        return not any(stage >= Stage.SCRIPT for stage in self.stages)
-
-    def add(self, event: Event) -> None:
-        """One more event of this boot."""
-        self.last = max(self.last, event.time)
-        self.started = min(self.started, event.start)
-        self.mac, self.ip = event.mac or self.mac, event.ip or self.ip
-        for key in ("hostname", "os", "cmdline", "platform"):
-            if value := event.detail.get(key):
-                self.facts[key] = value
-        old = self.stages.get(event.stage)
-        if old is None or (event.ok and not old.ok):
-            start = event.start if old is None else min(old.start, event.start)
-            self.stages[event.stage] = StageTime(event.stage, start, event.time, event.nbytes, event.ok, event.detail)
-        elif event.stage is not Stage.CHECKIN and event.ok >= old.ok:  # the first check-in is the end of a boot
-            nbytes = old.nbytes + event.nbytes
-            start, end = min(old.start, event.start), max(old.end, event.time)
-            self.stages[event.stage] = StageTime(event.stage, start, end, nbytes, old.ok, event.detail)
-        if event.ok:
-            self.reached = max(event.stage, self.reached or event.stage)
-            if self.failure and self.failure.stage <= event.stage:
-                self.failure = None
-        elif event.detail.get("problem") != "interrupted" and not self.done:
-            self.failure = event
-        if event.stage is Stage.LOADER and event.ok:
-            self.loads.append(event.time)
-            if len(self.loads) == LOOP_COUNT and self.loads[-1] - self.loads[0] <= WINDOW:
-                self.looped += 1
-
-    def absorb(self, other: _Boot) -> None:
-        """Take in the DHCP stage that was seen before the IP was known."""
-        self.started = min(self.started, other.started)
-        for stage, timed in other.stages.items():
-            self.stages.setdefault(stage, timed)
-
-
-class _Fold:
-    """The boots so far, and who is at which address."""
-
-    def __init__(self, power_on: float | None) -> None:
-        self.power_on = power_on
-        self.boots: dict[int, _Boot] = {}
-        self.by_mac: dict[str, _Boot] = {}
-        self.by_ip: dict[str, _Boot] = {}
-
-    def feed(self, event: Event) -> None:
-        boot = self._find(event)
-        if boot is None and event.mac and event.stage is Stage.DHCP and self._idle_dhcp(event):
-            return
-        if boot is None:
-            boot = _Boot(event)
-            self.boots[id(boot)] = boot
-            if event.mac is None and event.ip:
-                self._guess(boot, event)
-        boot.add(event)
-        if boot.ip:
-            self.by_ip[boot.ip] = boot
-        if boot.mac:
-            self._own(boot, boot.mac, event)
-
-    def _guess(self, boot: _Boot, event: Event) -> None:
-        """Until a script says better, an address is still that of the machine that had it last."""
-        old = self.by_ip.get(event.ip)
-        boot.mac = old.mac if old else None
-
-    def _own(self, boot: _Boot, mac: str, event: Event) -> None:
-        old = self.by_mac.get(mac)
-        if old is boot:
-            return
-        if old is not None and old.ended is None:
-            if set(old.stages) <= {Stage.DHCP} and boot.started - old.last <= WINDOW and self._same_power(old, event):
-                boot.absorb(old)
-                self.boots.pop(id(old), None)
-            else:
-                old.ended = boot.started
-        self.by_mac[mac] = boot
-
-    def _same_power(self, boot: _Boot, event: Event) -> bool:
-        return self.power_on is None or not boot.started < self.power_on <= event.start
-
-    def _idle_dhcp(self, event: Event) -> bool:
-        """The DHCP of a running system or installer, not of a new boot."""
-        old = self.by_mac.get(event.mac or "")
-        return old is not None and not old.before_script and event.detail.get("kind") != "PXE"
-
-    def _find(self, event: Event) -> _Boot | None:
-        """The open boot that the event belongs to, or None for a new one."""
-        mine, here = self.by_mac.get(event.mac or ""), self.by_ip.get(event.ip) if event.ip else None
-        if event.stage is Stage.DHCP:
-            found = mine if mine and (mine.before_script or mine.reached is Stage.SCRIPT) else None
-            if mine and found and found.reached is Stage.SCRIPT and event.detail.get("kind") == "PXE":
-                found = None
-            fresh = found is not None and event.start - found.last <= WINDOW
-            found = found if fresh else None
-        elif event.stage is Stage.LOADER:
-            found = here if here and here.before_script and event.start - here.last <= WINDOW else None
-        elif event.stage is Stage.SCRIPT:
-            found = self._for_script(event, mine, here)
-        else:
-            found = mine or (here if event.mac is None or (here and here.mac in (None, event.mac)) else None)
-            if found and found.done and self._is_new(found, event):
-                found = None
-        return found if found is None or self._same_power(found, event) else None
-
-    def _for_script(self, event: Event, mine: _Boot | None, here: _Boot | None) -> _Boot | None:
-        if here and here.before_script and event.start - here.last <= WINDOW:
-            return here  # its mac was at most a guess
-        if mine is None and event.mac is None:
-            mine = here
-        early = mine is not None and (mine.before_script or max(mine.stages) is Stage.SCRIPT)
-        return mine if mine and early and event.start - mine.last <= WINDOW else None
-
-    @staticmethod
-    def _is_new(boot: _Boot, event: Event) -> bool:
-        """After the check-in: a kernel, or a system that started later than that check-in (a boot from disk)."""
-        if event.stage is not Stage.CHECKIN:
-            return event.stage is Stage.KERNEL
-        try:
-            up_since = event.time - float(event.detail.get("uptime", "inf"))
-        except ValueError:
-            return False
-        return up_since > boot.stages[Stage.CHECKIN].end + RESTARTED
 
 
 def fold_events(
@@ -242,20 +77,50 @@ def fold_events(
     `power_on` is when the machine was started: each first boot after it gets a POWER stage ("firmware") until its
     first sign of life. A node that asked for nothing has no Timeline.
     """
-    fold = _Fold(power_on)
+    fold = Fold(power_on)
     for event in events:
         fold.feed(event)
+    return judge_boots(fold, now, silence=silence)
+
+
+def judge_boots(fold: Fold, now: float, *, silence: Mapping[Stage, float] | None = None) -> list[Timeline]:
+    """Every boot of a fold, the earliest first. What cannot change any more is not judged again."""
     allowed = {**SILENCE, **(silence or {})}
-    boots = sorted(fold.boots.values(), key=lambda b: b.started)
     powered: set[str] = set()
     found = []
-    for boot in boots:
+    for boot in sorted(fold, key=lambda b: b.started):
         who = boot.mac or boot.ip
-        if power_on is not None and boot.started >= power_on and who not in powered:
+        start = None
+        if fold.power_on is not None and boot.started >= fold.power_on and who not in powered:
             powered.add(who)
-            boot.stages[Stage.POWER] = StageTime(Stage.POWER, power_on, boot.started, 0, True)
-            boot.started = power_on
-        found.append(_judge(boot, now, allowed))
+            start = fold.power_on
+        found.append(judge_boot(boot, now, allowed, start))
+    return found
+
+
+def judge_boot(
+    boot: Boot, now: float, allowed: Mapping[Stage, float] = SILENCE, power_on: float | None = None
+) -> Timeline:
+    """The Timeline of one boot; with `power_on`, its firmware stage lasts from then to the first sign of life."""
+    if power_on is None and isinstance(boot.cached, Timeline):
+        return boot.cached
+    verdict, missing, reason = _verdict(boot, now if boot.ended is None else min(now, boot.ended), allowed)
+    before = [s.stage for s in boot.stages.values() if s.ok and (missing is None or s.stage < missing)]
+    stages = tuple(boot.stages[s] for s in sorted(boot.stages))
+    if power_on is not None:
+        stages = (StageTime(Stage.POWER, power_on, boot.started, 0, True), *stages)
+    facts = boot.facts
+    found = Timeline(
+        mac=boot.mac, ip=boot.ip, started=boot.started if power_on is None else power_on, stages=stages,
+        verdict=verdict, stuck_after=max(before, default=None) if verdict == "stuck" else None, missing=missing,
+        reason=reason, remedy=HELP[missing][1] if missing is not None else "", hostname=facts.get("hostname", ""),
+        os="local disk" if boot.local and not boot.done else facts.get("os", ""), cmdline=facts.get("cmdline", ""),
+        firmware=facts.get("platform", ""), problem=boot.failure.detail.get("problem", "") if boot.failure else "",
+        state=facts.get("state", ""), looped=boot.looped > 0 and boot.before_script, inventory=boot.inventory,
+        facts={key: facts[key] for key in _SHOWN_FACTS if key in facts},
+    )  # fmt: skip
+    if power_on is None and (boot.ended is not None or boot.done):
+        boot.cached = found
     return found
 
 
@@ -264,20 +129,8 @@ def latest_by_mac(timelines: Iterable[Timeline]) -> dict[str, Timeline]:
     return {t.mac: t for t in timelines if t.mac}
 
 
-def _judge(boot: _Boot, now: float, allowed: Mapping[Stage, float]) -> Timeline:
-    verdict, missing, reason = _verdict(boot, min(now, boot.ended) if boot.ended is not None else now, allowed)
-    before = [s.stage for s in boot.stages.values() if s.ok and (missing is None or s.stage < missing)]
-    stuck = verdict == "stuck"
-    return Timeline(
-        mac=boot.mac, ip=boot.ip, started=boot.started, stages=tuple(boot.stages[s] for s in sorted(boot.stages)),
-        verdict=verdict, stuck_after=max(before, default=None) if stuck else None, missing=missing, reason=reason,
-        remedy=HELP[missing][1] if missing is not None else "", hostname=boot.facts.get("hostname", ""),
-        os=boot.facts.get("os", ""), cmdline=boot.facts.get("cmdline", ""), firmware=boot.facts.get("platform", ""),
-    )  # fmt: skip
-
-
-def _verdict(boot: _Boot, now: float, allowed: Mapping[Stage, float]) -> tuple[str, Stage | None, str]:
-    if boot.done:
+def _verdict(boot: Boot, now: float, allowed: Mapping[Stage, float]) -> tuple[str, Stage | None, str]:
+    if boot.done or (boot.local and not boot.failure):
         return "done", None, ""
     failure = boot.failure
     if failure and (failure.stage is not Stage.SCRIPT or now - failure.time > SCRIPT_GRACE or boot.ended is not None):
@@ -326,23 +179,6 @@ HELP: Mapping[Stage, tuple[str, str]] = MappingProxyType({
                    "see the machine's console; check the kernel arguments in rack.yml"),
     Stage.CHECKIN: ("the configuration failed in the system, or it is still installing",
                     "read /var/log/cloud-init-output.log or the console of the machine"),
+    Stage.JOINED: ("the master refused the request, or the cluster's first node is not up",
+                   "rackctl status; read the log of the agent on the machine"),
 })  # fmt: skip
-
-
-def explain(timeline: Timeline) -> str:
-    """A few lines: how far the boot came, why it stopped, the usual causes, and what to do."""
-    who = timeline.hostname or timeline.mac or timeline.ip or "some machine"
-    last = max((s.stage for s in timeline.stages if s.ok), default=None)
-    if timeline.verdict == "done":
-        end = next((s.end for s in timeline.stages if s.stage is Stage.CHECKIN), timeline.started)
-        return f"{who}: up {end - timeline.started:.1f} s after it started."
-    if timeline.verdict == "running" or timeline.missing is None:
-        return f"{who}: booting; so far {last.sentence if last is not None else 'nothing has worked'}."
-    after = timeline.stuck_after
-    lines = [
-        f"{who}: stuck before {stage_name(timeline.missing)}: {timeline.reason}.",
-        f"  so far: {after.sentence if after is not None else 'nothing has worked'}",
-        f"  usual causes: {HELP[timeline.missing][0]}",
-        f"  -> {timeline.remedy}",
-    ]
-    return "\n".join(lines)

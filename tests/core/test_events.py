@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from rackctl.core.events import Event, Stage, Unknown, parse_http_line, parse_tftp_line
+from rackctl.core.events import Event, Stage, Unknown
+from rackctl.core.httplog import parse_http_line
+from rackctl.core.tftplog import parse_tftp_line
 
 CASES = Path(__file__).parent.parent / "cases" / "events"
 PARSERS = {"tftp": parse_tftp_line, "http": parse_http_line}

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from rackctl.core.events import Event, Stage, parse_http_line, parse_tftp_line
-from rackctl.core.timeline import explain, fold_events, latest_by_mac
+from rackctl.core.diagnosis import explain
+from rackctl.core.events import Event, Stage
+from rackctl.core.httplog import parse_http_line
+from rackctl.core.tftplog import parse_tftp_line
+from rackctl.core.timeline import fold_events, latest_by_mac
 
 CASES = sorted((Path(__file__).parent.parent / "cases" / "events").glob("boot-*.yml"))
 IP = "10.98.0.50"
