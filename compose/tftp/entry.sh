@@ -1,11 +1,23 @@
 # dnsmasq in the foreground as nobody, its stderr turned into JSON lines with a microsecond clock: dnsmasq's own file log
 # has whole seconds and no year, which is too coarse for a boot of ten seconds.
 # Port 69 is privileged: the one capability is handed on as ambient, everything else is dropped before dnsmasq starts.
+LOG=/logs/tftp.jsonl
+export LOG LOG_BYTES=${LOG_BYTES:-33554432} LOG_PARTS=${LOG_PARTS:-3}
 write_log() {
+    local line n size=0
+    [ ! -s "$LOG" ] || size=$(wc -c <"$LOG")
+    # A line that a crash tore would swallow the next one.
+    [ ! -s "$LOG" ] || [ -z "$(tail -c 1 "$LOG")" ] || echo >>"$LOG"
     while IFS= read -r line; do
         line=${line//[[:cntrl:]]/?}; line=${line//\\/\\\\}; line=${line//\"/\\\"}
-        printf '{"t":%s,"line":"%s"}\n' "$EPOCHREALTIME" "$line" >>/logs/tftp.jsonl
+        printf -v line '{"t":%s,"line":"%s"}' "$EPOCHREALTIME" "${line:0:2000}"
+        printf '%s\n' "$line" >>"$LOG"
         printf '%s\n' "$line" >&2
+        size=$((size + ${#line} + 1))
+        ((size < LOG_BYTES)) && continue
+        for ((n = LOG_PARTS; n > 1; n--)); do [ ! -e "$LOG.$((n - 1))" ] || mv -f "$LOG.$((n - 1))" "$LOG.$n"; done
+        mv -f "$LOG" "$LOG.1"
+        size=0
     done
 }
 export -f write_log

@@ -56,12 +56,11 @@ class Log:
         parts: list[tuple[tuple[int, bytes], int]] = []
         for handle in handles:
             identity = _identity(handle)
-            if all(not _same(identity, other) for other, _ in parts):
+            # The service has not begun a new part as long as that is empty: it may still add to the one before.
+            if identity[1] and all(not _same(identity, other) for other, _ in parts):
                 parts.append((identity, handle))
         parts.reverse()
         mine = next((n for n, (part, _) in enumerate(parts) if self._part and _same(self._part, part)), None)
-        if mine is None and parts and self._part:
-            self.offset = 0  # emptied, or rotated away more often than there are parts
         for n, (part, handle) in enumerate(parts[mine or 0 :]):
             if n or self._part is None or mine is None:
                 self.offset = 0
