@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rackctl.adapters.proc import run, stream
 from rackctl.assets import find_asset
 from rackctl.errors import EngineError
 
+Report = Callable[[str], None]
+
+EVERY = 5.0  # seconds between two lines about a build
 _REMEDY = "make engine sets up the base image; the build needs a Debian mirror"
+_STEP = re.compile(r"#\d+ \[(.+?)\] ")  # BuildKit's plain progress: `#8 [objects 3/3] RUN make ...`
+
+
+class BuildProgress:
+    """Takes BuildKit's plain lines and says every few seconds how long the build runs and at which step it is."""
+
+    def __init__(self, what: str, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._report, self._clock = what, report, clock
+        self._start = self._told = clock()
+        self._step = "starting"
+
+    def __call__(self, line: str) -> None:
+        """One line of BuildKit's; most calls report nothing."""
+        if found := _STEP.match(line):
+            self._step = found[1]
+        now = self._clock()
+        if now - self._told >= EVERY:
+            self._told = now
+            self._report(f"{self._what}: {now - self._start:.0f} s, at {self._step}")
 
 
 def hash_inputs(folder: Path, *more: str) -> str:
@@ -29,37 +55,46 @@ def image_tag(name: str) -> str:
     return f"rackctl/{name}:{hash_inputs(find_asset(f'compose/{name}'))}"
 
 
-def build_image(name: str, report: Callable[[str], None]) -> str:
+def build_image(name: str, report: Report) -> str:
     """Build the image of compose/NAME unless it is there, and return its tag. Raises EngineError."""
     tag = image_tag(name)
     try:
         run(["docker", "image", "inspect", "--format", "{{.Id}}", tag], timeout=20)
     except EngineError:
         report(f"building the image {tag}")
-        stream(["docker", "build", "-q", "-t", tag, str(find_asset(f"compose/{name}"))], lambda _: None, remedy=_REMEDY)
+        context = str(find_asset(f"compose/{name}"))
+        argv = ["docker", "buildx", "build", "--progress=plain", "--load", "-t", tag, context]
+        stream(argv, BuildProgress(f"image {name}", report), remedy=_REMEDY)
     return tag
 
 
-def build_files(context: Path, dockerfile: str, target: Path, *options: str) -> None:
-    """Run the build and put the files of its last stage into `target`: written aside, then renamed."""
-    aside = target.with_name(target.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    stream(
-        [
-            "docker",
-            "buildx",
-            "build",
-            "--progress=plain",
-            "-f",
-            str(context / dockerfile),
-            "--output",
-            f"type=local,dest={aside}",
-            *options,
-            str(context),
-        ],
-        lambda _line: None,
-        remedy=_REMEDY,
-    )
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+def build_files(
+    context: Path, dockerfile: str, target: Path, names: Sequence[str], report: Report, *options: str
+) -> None:
+    """Run the build and put the files of its last stage into `target`: written aside, then renamed.
+
+    names: what target must hold in the end; when it does already (another rackctl was quicker), nothing is built.
+    Raises EngineError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target):
+        if all((target / name).is_file() for name in names):
+            return
+        aside = target.with_name(target.name + ".part")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        argv = ["docker", "buildx", "build", "--progress=plain", "-f", str(context / dockerfile)]
+        argv += ["--output", f"type=local,dest={aside}", *options, str(context)]
+        stream(argv, BuildProgress(target.parent.name, report), remedy=_REMEDY)
+        if missing := [name for name in names if not (aside / name).is_file()]:
+            raise EngineError(f"the build made no {', '.join(missing)}", str(context / dockerfile), "rackctl up again")
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """One build of the same thing at a time, over all racks of this user; the kernel frees the lock of a killed one."""
+    with open(target.with_name(target.name + ".lock"), "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
