@@ -7,6 +7,9 @@ RackError                 exit code 1   anything rackctl understands and cannot 
 +-- ServeError            exit code 5   the services do not serve what they should
 +-- BootError             exit code 6   a machine did not reach the wanted stage
 +-- BusyError             exit code 7   a port, lock or disk is taken or full
++-- InternalError         exit code 70  a fault of rackctl itself; the message names a file with the traceback
+
+A command that was stopped with Ctrl-C ends with 130.
 """
 
 from __future__ import annotations
@@ -64,3 +67,9 @@ class BusyError(RackError):
     """A port or lock is held by somebody else, or the disk is full."""
 
     exit_code = 7
+
+
+class InternalError(RackError):
+    """A fault of rackctl itself: something it did not foresee (70 is EX_SOFTWARE of sysexits.h)."""
+
+    exit_code = 70

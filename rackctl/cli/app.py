@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from rackctl.errors import RackError
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: the same on a terminal and in a pipe, and rich need not be loaded for it
     help="Bare metal to a running cluster node, from one rack.yml.",
 )
 
@@ -56,14 +55,16 @@ def init(
 
 
 def main() -> None:
-    """Entry point. A RackError becomes one message and its documented exit code."""
-    from rackctl.cli import dhcp, lab, lint, mac, nodes, oses, services  # noqa: F401 their commands register themselves
-
+    """Entry point. Whatever ends a command becomes one message and its documented exit code."""
     try:
-        app()
-    except RackError as error:
-        typer.echo(f"rackctl: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("rackctl: stopped", err=True)
-        sys.exit(130)
+        from rackctl.cli import dhcp, lab, lint, mac, nodes, oses, services  # noqa: F401 their commands register themselves
+
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        if code == 130:  # newer typers turn Ctrl-C into this
+            raise KeyboardInterrupt
+    except (Exception, KeyboardInterrupt) as error:
+        from rackctl.cli.failure import tell_failure
+
+        code = tell_failure(error, sys.argv[1:])
+    sys.exit(code if isinstance(code, int) else 0)
