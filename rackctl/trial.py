@@ -42,13 +42,15 @@ def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
         if node not in rack.nodes:
             raise ConfigError(f"rack.yml has no node {node!r}", remedy="rackctl nodes lists them")
         return rack.nodes[node].mac
-    if not os or rack.os.name == os:
+    if not os or rack.os_of(None).name == os:
         return UNKNOWN_MAC[firmware]
     for one in rack.nodes.values():
         if rack.os_of(one).name == os:
             return one.mac
     raise ConfigError(
-        f"no machine of this rack boots {os}", "rack.yml", f"set os: {{name: {os}, ...}} there or at a node, rackctl up"
+        f"no machine of this rack boots {os}",
+        "rack.yml",
+        f"set unknown: boot and os: {{name: {os}, ...}}, or a node's os; rackctl up",
     )
 
 

@@ -26,6 +26,9 @@ class RackFolder:
         self.work = self.path / ".rackctl"
         self.served = self.work / "served"
         self.logs = self.work / "logs"
+        self.inventory = self.work / "inventory"  # MAC.json, as the machine sent it
+        self.installed = self.work / "state" / "installed"  # MAC, written when it checked in as installed
+        self.status = self.work / "status"  # what the status page shows
 
     @property
     def project(self) -> str:
@@ -91,8 +94,9 @@ class RackFolder:
         sources: sha256 -> file. Raises BusyError when the disk is full.
         """
         # The daemons run as nobody whatever the user's umask is.
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self.logs.chmod(0o777)
+        for written in (self.logs, self.inventory, self.installed, self.status):
+            written.mkdir(parents=True, exist_ok=True)
+            written.chmod(0o777)
         trees = self.served / "trees"
         trees.mkdir(parents=True, exist_ok=True)
         target = trees / tree.id

@@ -20,7 +20,7 @@ def render_boot_script(rack: Rack, catalog: Catalog, name: str, node: Node | Non
     entry = catalog.get(os.name)
     head = ["#!ipxe", f"# {name}: {os.name} {os.version}", f"set base {base_url(rack)}"]
     if entry.boot == "local":
-        return "\n".join([*head, *_local(), ""])
+        return render_local_script(rack, name, told=node is not None or rack.unknown != "ignore")
     head.append(f"set os ${{base}}/os/{os.name}/{os.version}")
     body = _chain(entry) if entry.boot == "chain" else _kernel(entry, kernel_line(rack, catalog, node))
     return "\n".join(
@@ -94,12 +94,22 @@ def _by_firmware(files: list[Artifact], line: Callable[[Artifact], str]) -> list
     return ["iseq ${platform} efi && goto efi ||", line(bios[0]), "goto loaded", ":efi", line(efi[0]), ":loaded"]
 
 
-def _local() -> list[str]:
-    return [
-        # UEFI firmware takes the next entry of its boot order when the loader ends well.
-        "iseq ${platform} efi && exit 0 ||",
-        "sanboot --no-describe --drive 0x80 || goto failed",
-        ":failed",
-        "echo rackctl: the first disk does not boot",
-        "prompt --timeout 30000 Press a key for a shell, or wait to try again && shell || reboot",
-    ]
+def render_local_script(rack: Rack, name: str, *, told: bool = True) -> str:
+    """The script that hands over to the machine's own disk. told: it checks in as `local` first, so that rackctl knows.
+
+    UEFI firmware takes the next entry of its boot order when the loader ends well; a BIOS machine boots its first disk.
+    """
+    head = ["#!ipxe", f"# {name}: the machine's own disk", f"set base {base_url(rack)}"]
+    tell = ["imgfetch --name told --timeout 3000 ${base}/checkin?mac=${mac:hexhyp}&state=local && imgfree told ||"]
+    return "\n".join(
+        [
+            *head,
+            *(tell if told else []),
+            "iseq ${platform} efi && exit 0 ||",
+            "sanboot --no-describe --drive 0x80 || goto failed",
+            ":failed",
+            "echo rackctl: the first disk does not boot",
+            "prompt --timeout 30000 Press a key for a shell, or wait to try again && shell || reboot",
+            "",
+        ]
+    )

@@ -45,6 +45,13 @@ def _address(text: str) -> str:
         raise ValueError(f"{text!r} is not an IPv4 address") from wrong
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as wrong:
+        raise ValueError(f"{text!r} is not an address or network, like 192.168.1.0/24: {wrong}") from wrong
+
+
 def _hostname(text: str) -> str:
     if not _HOSTNAME.fullmatch(text):
         raise ValueError(f"{text!r} is not a host name; use a-z, 0-9 and '-', at most 63 characters")
@@ -64,6 +71,10 @@ def _ssh_key(text: str) -> str:
     return text.strip()
 
 
+# RFC 1918, loopback and link-local: who may see the status page unless rack.yml says otherwise.
+PRIVATE_NETWORKS = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")
+
+Network = Annotated[str, AfterValidator(_network)]
 Mac = Annotated[str, AfterValidator(parse_mac)]
 Address = Annotated[str, AfterValidator(_address)]
 Hostname = Annotated[str, AfterValidator(_hostname)]
@@ -107,6 +118,8 @@ class Node(MacNode):
 
     mac: Mac
     os: OsRef | None = None
+    # always: the network each time; once: until it checked in as installed, then its disk; reinstall: once more.
+    boot: Literal["always", "once", "local", "reinstall"] = "always"
     address: NodeAddress | None = None
 
 
@@ -115,6 +128,10 @@ class Rack(_Strict):
 
     server: Server
     os: OsRef = OsRef()
+    # What a machine gets that is not in `nodes`: the discovery OS, `os`, its own disk, or that and no mention anywhere.
+    unknown: Literal["discover", "boot", "local", "ignore"] = "discover"
+    status: bool = False  # the container that keeps the status page live
+    status_allow: tuple[Network, ...] = PRIVATE_NETWORKS
     ipxe: Annotated[str, Field(min_length=1)] = "auto"
     ssh_authorized_keys: tuple[SshKey, ...] = ()
     kernel_args: tuple[str, ...] = ()
@@ -123,12 +140,15 @@ class Rack(_Strict):
     nodes: dict[Hostname, Node] = {}
 
     def os_of(self, node: Node | None) -> OsRef:
-        """The OS that a node boots: its own, else the rack's."""
-        return node.os if node and node.os else self.os
+        """The OS that a node boots: its own, else the rack's; None is any machine that is not in rack.yml."""
+        if node is None and self.unknown != "boot":
+            return OsRef(name="discovery" if self.unknown == "discover" else "local")
+        os = node.os if node and node.os else self.os
+        return OsRef(name="local") if node and node.boot == "local" else os
 
     def os_releases(self) -> tuple[OsRef, ...]:
         """Every OS that some machine of this rack can boot, each once."""
-        found = [self.os, *(self.os_of(node) for node in self.nodes.values())]
+        found = [self.os, self.os_of(None), *(self.os_of(node) for node in self.nodes.values())]
         return tuple({(o.name, o.version): o for o in found}.values())
 
     def with_versions(self, exact: Mapping[tuple[str, str], str]) -> Rack:

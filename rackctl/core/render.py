@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from rackctl import __version__
 from rackctl.assets import find_asset
-from rackctl.core.bootscript import DEFAULT, render_boot_script
+from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_script
 from rackctl.core.catalog import Catalog
 from rackctl.core.machineconfig import render_machine_config
 from rackctl.core.model import Rack, hyphenate
@@ -47,6 +47,8 @@ def render_rack(
     for name, node in [(DEFAULT, None), *rack.nodes.items()]:
         key = hyphenate(node.mac) if node else DEFAULT
         files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node).encode()
+        if node and node.boot in ("once", "reinstall"):  # microhttp serves this one as soon as the node is installed
+            files[f"http/boot/{key}.installed.ipxe"] = render_local_script(rack, name).encode()
         kind = catalog.get(rack.os_of(node).name).config.kind
         config = render_machine_config(rack, kind, key, None if node is None else name)
         files |= {f"http/config/{path}": content for path, content in config.items()}

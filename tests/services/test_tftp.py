@@ -1,0 +1,31 @@
+"""The tftp service's log: written, rotated, and whole after a kill."""
+
+import pytest
+
+from rackctl.adapters.logs import Log
+from rackctl.adapters.probe import read_tftp
+from rackctl.core.tftplog import parse_tftp_line
+from services import make_work, running, wait_for
+
+pytestmark = pytest.mark.engine
+
+
+def test_the_log_is_rotated_and_outlives_a_kill(tmp_path):
+    work = make_work(tmp_path)
+    for n in range(60):
+        (work / f"served/current/tftp/f{n}").write_text("x")
+    with running("tftp", work, ["LOG_BYTES=2000"], ["--tftp-single-port"]) as tftp:
+        log = Log(work / "logs/tftp.jsonl", parse_tftp_line)
+        assert wait_for(lambda: (work / "logs/tftp.jsonl").exists())
+        seen = []
+        for n in range(60):
+            if n == 30:
+                tftp.kill()
+            assert read_tftp(tftp.ip, f"f{n}") == b"x"
+            seen += [e.detail["file"].rpartition("/")[2] for e in log.read() if e.ok]
+        wait_for(lambda: False, 0.3)
+        seen += [e.detail["file"].rpartition("/")[2] for e in log.read() if e.ok]
+    assert seen == [f"f{n}" for n in range(60)]
+    assert (work / "logs/tftp.jsonl.2").exists()
+    assert len(list((work / "logs").iterdir())) <= 4
+    assert log.unknown_count == 0
