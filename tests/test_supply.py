@@ -20,7 +20,7 @@ from rackctl.adapters.lockfile import read_lock
 from rackctl.core.model import OsRef
 from rackctl.errors import FetchError
 
-RACK = "server: {address: 10.98.101.1}\nos: {name: rancheros, version: v1.5.x}\n"
+RACK = "unknown: boot\nserver: {address: 10.98.101.1}\nos: {name: rancheros, version: v1.5.x}\n"
 
 
 @pytest.fixture
