@@ -7,6 +7,7 @@ RackError                 exit code 1   anything rackctl understands and cannot 
 +-- ServeError            exit code 5   the services do not serve what they should
 +-- BootError             exit code 6   a machine did not reach the wanted stage
 +-- BusyError             exit code 7   a port, lock or disk is taken or full
++-- PowerError            exit code 8   a BMC did not do what it was asked
 +-- InternalError         exit code 70  a fault of rackctl itself; the message names a file with the traceback
 
 A command that was stopped with Ctrl-C ends with 130.
@@ -67,6 +68,12 @@ class BusyError(RackError):
     """A port or lock is held by somebody else, or the disk is full."""
 
     exit_code = 7
+
+
+class PowerError(RackError):
+    """A BMC did not do what it was asked."""
+
+    exit_code = 8
 
 
 class InternalError(RackError):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from rackctl.errors import EngineError, RackError
 
@@ -98,3 +102,45 @@ def leashed(argv: Sequence[str], stdout: Path, stderr: Path, *, grace: float = 1
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+@dataclass(frozen=True)
+class Pipes:
+    """A program that is talked with, line by line."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    wait: Callable[[float], int]
+
+    def complaint(self) -> str:
+        """The last lines of its stderr; read it after the end."""
+        self.stderr.seek(0)
+        return b"\n".join(self.stderr.read().strip().splitlines()[-12:]).decode(errors="replace")
+
+
+@contextmanager
+def talking(argv: Sequence[str]) -> Iterator[Pipes]:
+    """Run a program and hand over its pipes; when the block ends, its stdin is closed and it has 5 s to end by itself.
+
+    A session of its own: Ctrl-C reaches us alone, and the program ends by its closed stdin. Raises EngineError.
+    """
+    with tempfile.TemporaryFile() as err:
+        try:
+            child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
+                list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, start_new_session=True
+            )
+        except FileNotFoundError as absent:
+            raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101 PIPE was asked for
+        try:
+            yield Pipes(child.stdin, child.stdout, err, child.wait)
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
+            try:
+                child.wait(5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            child.stdout.close()

@@ -57,7 +57,7 @@ def init(
 def main() -> None:
     """Entry point. Whatever ends a command becomes one message and its documented exit code."""
     try:
-        from rackctl.cli import dhcp, lab, lint, mac, nodes, oses, services  # noqa: F401 their commands register themselves
+        from rackctl.cli import dhcp, lab, lint, mac, nodes, oses, power, services  # noqa: F401 their commands register themselves
 
         code = app(standalone_mode=False)
         sys.stdout.flush()

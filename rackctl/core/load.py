@@ -14,6 +14,7 @@ from rackctl.core.dhcp.faults import find_faults
 from rackctl.core.dhcp.settings import DhcpSettings
 from rackctl.core.macmodel import MacSettings
 from rackctl.core.model import Node, OsRef, Rack, Server
+from rackctl.core.model_bmc import Bmc
 from rackctl.errors import ConfigError
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -21,6 +22,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "os": OsRef,
     "mac": MacSettings,
     "dhcp": DhcpSettings,
+    "bmc": Bmc,
     "nodes": Node,
 }
 
@@ -98,7 +100,9 @@ def _where(tree: Any, path: tuple[Any, ...], name: str) -> str:
 
 
 def _suggest(path: tuple[Any, ...]) -> str:
-    model = Rack if len(path) == 1 else _MODELS.get("os" if "os" in path[:-1] else str(path[0]), Rack)
+    model = (
+        Rack if len(path) == 1 else _MODELS.get(next((p for p in ("os", "bmc") if p in path[:-1]), str(path[0])), Rack)
+    )
     near = difflib.get_close_matches(str(path[-1]), list(model.model_fields), n=1, cutoff=0.5)
     known = ", ".join(model.model_fields)
     return f"; did you mean {near[0]!r}?" if near else f"; known here: {known}"

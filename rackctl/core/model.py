@@ -13,6 +13,7 @@ from rackctl.core.catalog import Catalog
 from rackctl.core.dhcp.settings import Address as NodeAddress
 from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
 from rackctl.core.macmodel import MacNode, MacSettings
+from rackctl.core.model_bmc import Bmc
 from rackctl.errors import ConfigError
 
 _MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
@@ -121,6 +122,9 @@ class Node(MacNode):
     # always: the network each time; once: until it checked in as installed, then its disk; reinstall: once more.
     boot: Literal["always", "once", "local", "reinstall"] = "always"
     address: NodeAddress | None = None
+    firmware: Literal["bios", "uefi"] | None = None
+    groups: tuple[Hostname, ...] = ()
+    bmc: Bmc | None = None
 
 
 class Rack(_Strict):
@@ -137,7 +141,18 @@ class Rack(_Strict):
     kernel_args: tuple[str, ...] = ()
     mac: MacSettings = MacSettings()
     dhcp: DhcpSection = DhcpSettings()
+    bmc: Bmc | None = None
     nodes: dict[Hostname, Node] = {}
+
+    @model_validator(mode="after")
+    def _bmcs_merge(self) -> Rack:
+        for name in self.nodes:
+            try:
+                self.bmc_of(name)
+            except ValueError as wrong:
+                reason = str(wrong).splitlines()[-2 if "For further" in str(wrong) else -1].strip()
+                raise ValueError(f"the bmc of {name}, with the rack's own laid under it: {reason}") from wrong
+        return self
 
     def os_of(self, node: Node | None) -> OsRef:
         """The OS that a node boots: its own, else the rack's; None is any machine that is not in rack.yml."""
@@ -145,6 +160,11 @@ class Rack(_Strict):
             return OsRef(name="discovery" if self.unknown == "discover" else "local")
         os = node.os if node and node.os else self.os
         return OsRef(name="local") if node and node.boot == "local" else os
+
+    def bmc_of(self, name: str) -> Bmc | None:
+        """How to reach that node's power: its own `bmc:` over the rack's. None when rack.yml does not say."""
+        own = self.nodes[name].bmc
+        return own.over(self.bmc) if own else None
 
     def os_releases(self) -> tuple[OsRef, ...]:
         """Every OS that some machine of this rack can boot, each once."""

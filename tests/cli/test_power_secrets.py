@@ -1,0 +1,84 @@
+"""One canary password, used for real, found nowhere."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bmc_sims import running_sims
+
+CANARY = "c4nary-Sparrow-71"
+RACKCTL = str(Path(sys.executable).with_name("rackctl"))
+ROLE = "label=org.rackctl.role=ipmi"
+
+
+def shell(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, timeout=60)
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def everything_of(pid: int, container: str, since: str) -> dict[str, str]:
+    """Where a secret could be seen while a command runs."""
+    full = shell("docker", "inspect", "--format", "{{.Id}}", container).strip()
+    image_of = shell("docker", "inspect", "--format", "{{.Image}}", container).strip()
+    disk = Path(f"/var/lib/docker/containers/{full}")
+    events = shell("docker", "events", "--since", since, "--until", str(time.time() + 0.1), "--filter", ROLE,
+                   "--format", "{{json .}}")  # fmt: skip
+    return {
+        "ps": shell("ps", "-eww", "-o", "pid,args"),
+        "environment": Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace"),
+        "inspect": shell("docker", "inspect", container),
+        "events": events,
+        "logs": shell("docker", "logs", container),
+        "disk": "\n".join(file.read_text(errors="replace") for file in disk.rglob("*") if file.is_file()),
+        "image": shell("docker", "history", "--no-trunc", image_of),
+    }
+
+
+@pytest.mark.engine
+def test_the_password_is_seen_nowhere(tmp_path: Path) -> None:
+    rack = tmp_path / "rack"
+    (rack / "secrets").mkdir(parents=True)
+    (rack / "secrets" / "bmc").write_text(CANARY + "\n")
+    (rack / "secrets" / "bmc").chmod(0o600)
+    with running_sims(tmp_path / "bmcs", 2, 15600, password=CANARY) as sims:
+        nodes = "".join(
+            f"  {s.name}: {{mac: '52:54:00:00:00:0{s.port % 10}', bmc: {{port: {s.port}}}}}\n" for s in sims
+        )
+        (rack / "rack.yml").write_text(
+            "server: {address: 127.0.0.1}\n"
+            "bmc: {driver: ipmi, address: 127.0.0.1, user: admin, password: secrets/bmc, cipher: 3, timeout: 6}\n"
+            f"nodes:\n{nodes}  dead: {{mac: '52:54:00:00:01:01', bmc: {{port: 15699}}}}\n"
+        )
+        since = str(time.time())
+        argv = [RACKCTL, "power", "status", "--all", "--json", "--rack", str(rack)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            container = ""
+            while not container and child.poll() is None:
+                container = shell("docker", "ps", "--filter", ROLE, "--format", "{{.Names}}").strip()
+            time.sleep(1)
+            seen = everything_of(child.pid, container, since)
+            out, err = child.communicate(timeout=60)
+    found = json.loads(out)["outcomes"]
+    assert [one["ok"] for one in found] == [True, True, False]  # so the canary was the right password
+    seen |= {"output": (out + err).decode()}
+    seen |= {str(file): file.read_text() for file in (rack / ".rackctl").rglob("*") if file.is_file()}
+    signs = {"ps": "ipmitool", "inspect": "rackctl-ipmi-", "events": "rackctl-ipmi-", "disk": "rackctl-ipmi-"}
+    for place, sign in signs.items():
+        assert sign in seen[place], f"{place} was not really looked into"
+    assert [place for place, text in seen.items() if CANARY in text] == []
+
+
+def test_the_password_is_not_in_what_is_rendered(tmp_path: Path) -> None:
+    from rackctl.core.load import parse_rack
+    from rackctl.core.render import render_rack
+
+    rack = parse_rack(
+        "server: {address: 10.98.0.1}\n"
+        "bmc: {driver: ipmi, address: 10.0.0.1, user: canaryuser, password: secrets/bmc}\n"
+        "nodes: {n: {mac: '52:54:00:00:00:01', bmc: {}}}\n"
+    )
+    tree = render_rack(rack, {}, {}, "p", {"tftp": "t", "microhttp": "m"})
+    assert all(b"canaryuser" not in content and b"secrets/bmc" not in content for content in tree.files.values())
