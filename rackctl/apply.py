@@ -53,7 +53,10 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         with ThreadPoolExecutor(max_workers=4) as pool:
             images = {name: pool.submit(imagebuild.build_image, name, report) for name in engine.SERVICES}
             loaders = pool.submit(build_loaders, rack, report)
-            supplies = [pool.submit(supply_release, os, lock, report, progress) for os in rack.os_releases()]
+            supplies = [
+                pool.submit(supply_release, os, folder.catalog(), lock, report, progress, folder.own_keys)
+                for os in rack.os_releases()
+            ]
             build = loaders.result()
             releases = [future.result() for future in supplies]
             tags = {name: future.result() for name, future in images.items()}

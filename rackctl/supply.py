@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters import discovery, lockfile
-from rackctl.adapters.fetch import Artifact, Store, fetch_rancheros, hash_file, resolve_rancheros
+from rackctl.adapters.fetch import Artifact, Store, Upstream, fetch_release, find_locked, hash_file
 from rackctl.adapters.fetch.progress import Progress, Report
 from rackctl.adapters.folder import RackFolder
+from rackctl.core.catalog import Catalog
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
 from rackctl.core.model import OsRef
-from rackctl.errors import ConfigError
 
 CACHE = Path.home() / ".cache" / "rackctl"
 
@@ -36,26 +36,33 @@ class Release:
 
 
 def supply_release(
-    os: OsRef, lock: RackLock, report: Report, progress: Progress | None = None, store: Store | None = None
+    os: OsRef,
+    catalog: Catalog,
+    lock: RackLock,
+    report: Report,
+    progress: Progress | None = None,
+    own_keys: Path | None = None,
 ) -> Release:
     """Bring one OS release. What the lock names is what comes; what is in the store is not asked for again.
 
-    Raises FetchError, BusyError, and EngineError for what is built.
+    own_keys: the rack's catalog/keys/. Raises FetchError, BusyError, and EngineError for what is built.
     """
-    if os.name == "discovery":
+    entry = catalog.get(os.name)
+    if entry.built:
         return _build(os, report)
-    if os.name != "rancheros":
-        raise ConfigError(f"{os.name} is in the catalogue, and this version of rackctl cannot fetch it yet")
-    store = store or Store(CACHE / "store")
+    if not entry.artifacts:
+        return Release(os.name, os.version, os.version, {})
+    store = Store(CACHE / "store")
     locked = lock.find(os.name, os.version)
     if locked and (found := _find_all(locked, store)):
         return Release(os.name, os.version, locked.version, found)
-    version = locked.version if locked else resolve_rancheros(os.version)
+    if entry.end_of_life:
+        report(f"{entry.title} has ended: {entry.end_of_life}")
+    upstream = Upstream(os.name, entry, os.version, store, report, progress, own_keys)
+    version = upstream.settle(locked.version) if locked else upstream.resolve()
     if version != os.version:
         report(f"{os.name} {os.version} is {version}{', says rack.lock' if locked else ''}")
-    pins = {name: file.sha256 for name, file in locked.artifacts.items()} if locked else {}
-    files = fetch_rancheros(version, store, report=report, progress=progress, pins=pins)
-    return Release(os.name, os.version, version, files)
+    return Release(os.name, os.version, version, fetch_release(upstream, locked))
 
 
 def fetch_for_rack(
@@ -66,12 +73,13 @@ def fetch_for_rack(
     A folder without rack.yml has no lock. update: ask upstream again, whatever the lock says.
     """
     if not (folder.path / "rack.yml").exists() and os is not None:
-        return [supply_release(os, RackLock(), report, progress)]
-    used = folder.read_rack().os_releases()
+        return [supply_release(os, folder.catalog(), RackLock(), report, progress, folder.own_keys)]
+    used, catalog = folder.read_rack().os_releases(), folder.catalog()
     with folder.lock():
         lock = lockfile.read_lock(folder.path)
         consulted = RackLock() if update else lock
-        found = [supply_release(one, consulted, report, progress) for one in ([os] if os else used)]
+        wanted = [os] if os else used
+        found = [supply_release(one, catalog, consulted, report, progress, folder.own_keys) for one in wanted]
         names = {(one.name, one.version) for one in used}
         lockfile.write_lock(folder.path, lock_releases(lock, [r for r in found if (r.os, r.wanted) in names]))
     return found
@@ -85,23 +93,18 @@ def lock_releases(lock: RackLock, releases: Iterable[Release]) -> RackLock:
             wanted=one.wanted,
             version=one.version,
             artifacts={
-                name: LockedFile(url=a.url, size=a.size, sha256=a.sha256, trust=a.trust)
+                name: LockedFile(url=a.url, size=a.size, sha256=a.sha256, trust=a.trust, archive=a.archive)
                 for name, a in one.artifacts.items()
             },
         )
         for one in releases
-        if all(a.url for a in one.artifacts.values())
+        if one.artifacts and all(a.url for a in one.artifacts.values())
     )
 
 
 def _find_all(locked: LockedRelease, store: Store) -> dict[str, Artifact] | None:
-    found = {}
-    for name, file in locked.artifacts.items():
-        path = store.find(file.sha256)
-        if path is None:
-            return None
-        found[name] = Artifact(name, path, file.size, file.sha256, file.url, file.trust)
-    return found
+    found = {name: find_locked(name, locked.artifacts, store) for name in locked.artifacts}
+    return None if None in found.values() else {name: one for name, one in found.items() if one}
 
 
 def _build(os: OsRef, report: Report) -> Release:

@@ -30,6 +30,7 @@ class GitHub(http.server.ThreadingHTTPServer):
         self.fail: list[int] = []
         self.ranges = self.etags = True
         self.limited = self.elsewhere = False
+        self.page_size = 2
         self.sent = 0
         self.pace = 0.0  # seconds to wait after each quarter of a MiB
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -98,15 +99,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def listing(self) -> None:
         hub = self.server
+        if hub.fail:
+            return self.reply(hub.fail.pop(0), Retry_After="3600")
         if hub.limited:
             return self.reply(403, X_RateLimit_Remaining="0", X_RateLimit_Limit="60", X_RateLimit_Reset="1700000000")
         found = re.search(r"[?&]page=(\d+)", self.path)
         page = int(found[1]) if found else 1
+        asked = re.search(r"[?&]per_page=(\d+)", self.path)
+        size = min(hub.page_size, int(asked[1]) if asked else 30)
         more = {}
-        if len(hub.releases) > page * 2:
+        if len(hub.releases) > page * size:
             host = "http://127.0.0.2:1" if hub.elsewhere else hub.url
             more["Link"] = f'<{host}/repos/rancher/os/releases?per_page=100&page={page + 1}>; rel="next"'
-        return self.reply(200, json.dumps(hub.releases[page * 2 - 2 : page * 2]).encode(), **more)
+        body = json.dumps(hub.releases[(page - 1) * size : page * size]).encode()
+        more["ETag"] = f'"{sha(body)[:16]}"'
+        if self.headers.get("If-None-Match") == more["ETag"]:
+            return self.reply(304, **more)
+        return self.reply(200, body, **more)
 
 
 def release(hub: GitHub, tag: str, sums: bool = True) -> None:

@@ -26,8 +26,6 @@ RACK = "unknown: boot\nserver: {address: 10.98.101.1}\nos: {name: rancheros, ver
 @pytest.fixture
 def rack(tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> RackFolder:
     monkeypatch.setattr(supply, "CACHE", tmp_path / "cache")
-    monkeypatch.setenv("RACKCTL_GITHUB_URL", hub.url + "/dl/")
-    monkeypatch.setenv("RACKCTL_GITHUB_API", hub.url)
     publish(hub, "v1.5.9", "v1.5.10")
     (tmp_path / "rack").mkdir()
     (tmp_path / "rack" / "rack.yml").write_text(RACK)

@@ -61,6 +61,11 @@ class RackFolder:
                 raise ConfigError(f"cannot be read: {wrong}", str(file), "save it as plain UTF-8 text") from wrong
         return Catalog(own)
 
+    @property
+    def own_keys(self) -> Path:
+        """Keyrings of the user's own catalogue entries."""
+        return self.path / "catalog" / "keys"
+
     def served_id(self) -> str | None:
         """Id of the tree that is served now."""
         try:

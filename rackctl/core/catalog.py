@@ -151,7 +151,8 @@ class Artifact(_Strict):
 
     url: one, or several to try in order. package: a Debian package that has it. member: its path inside the archive
     that the url or the package is. entry: dotted path of an object with location, sha256 and signature in the json
-    index. signature: URL of a detached one, over what the url is. firmware: the only one that it is for.
+    index. signature: URL of a detached one, over what the url is. listed: a second witness, `<list>#<name>`: a list of
+    sums that the suite's InRelease lists, and the file's name in it. firmware: the only one that it is for.
     """
 
     name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")]
@@ -161,6 +162,7 @@ class Artifact(_Strict):
     member: UrlText = ""
     entry: UrlText = ""
     signature: Url | None = None
+    listed: UrlText = ""
     firmware: Literal["bios", "uefi"] | None = None
 
     @model_validator(mode="after")

@@ -23,6 +23,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class LockedArchive(_Strict):
+    """What the file was taken out of: the archive that the URL names, and the file's path in it."""
+
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    member: Annotated[str, Field(min_length=1)]
+
+
 class LockedFile(_Strict):
     """One artifact; size in bytes; trust as it was when the file first came."""
 
@@ -30,6 +38,7 @@ class LockedFile(_Strict):
     size: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     trust: Annotated[str, Field(min_length=1)]
+    archive: LockedArchive | None = None
 
 
 class LockedRelease(_Strict):
@@ -74,5 +83,5 @@ def render_lock(lock: RackLock) -> str:
     yaml = YAML()
     yaml.width = 4096
     out = io.StringIO()
-    yaml.dump(lock.model_dump(mode="json"), out)
+    yaml.dump(lock.model_dump(mode="json", exclude_none=True), out)
     return _HEAD + out.getvalue()

@@ -9,8 +9,10 @@ from fake_github import INITRD, KERNEL, GitHub, release, sha
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rackctl.adapters import fetch
-from rackctl.adapters.fetch import Store, fetch_file, fetch_rancheros, parse_checksums, transfer
+from rackctl.adapters.fetch import Artifact, Store, Upstream, fetch_file, fetch_release, transfer
+from rackctl.core.catalog import Catalog
+from rackctl.core.lock import LockedFile, LockedRelease
+from rackctl.core.sums import parse_sums
 from rackctl.errors import BusyError, FetchError
 
 
@@ -19,13 +21,18 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def get(hub: GitHub, store: Store, **more: Any) -> fetch.Artifact:
+def get(hub: GitHub, store: Store, **more: Any) -> Artifact:
     return fetch_file(f"{hub.url}/dl/k", store, name="k", report=lambda _line: None, **more)
 
 
-def rancheros(hub: GitHub, store: Store, version: str, **more: Any) -> dict[str, fetch.Artifact]:
-    more = {"base_url": hub.url + "/dl", "api_url": hub.url, "report": lambda _line: None} | more
-    return fetch_rancheros(version, store, **more)
+def rancheros(hub: GitHub, store: Store, version: str, pins: dict[str, str] | None = None) -> dict[str, Artifact]:
+    upstream = Upstream("rancheros", Catalog().get("rancheros"), version, store, lambda _line: None)
+    upstream.resolve()
+    files = {
+        name: LockedFile(url=f"{hub.url}/dl/x", size=1, sha256=s, trust="pinned") for name, s in (pins or {}).items()
+    }
+    locked = LockedRelease(os="rancheros", wanted=version, version=upstream.version, artifacts=files)
+    return fetch_release(upstream, locked)
 
 
 def parts(store: Store) -> list[Path]:
@@ -178,6 +185,44 @@ def test_the_rate_limit_is_explained(hub: GitHub, store: Store) -> None:
     assert "GITHUB_TOKEN" in failed.value.remedy
 
 
+def test_more_than_a_hundred_tags_are_all_read(hub: GitHub, store: Store) -> None:
+    hub.page_size = 100
+    hub.releases = [{"tag_name": f"v1.4.{n}", "assets": [{"digest": None}]} for n in range(250)]
+    hub.releases.append({"tag_name": "v1.5.3", "draft": False, "prerelease": False})
+    release(hub, "v1.5.3")
+    assert "v1.5.3" in rancheros(hub, store, "v1.5.x")["initrd"].url and len(hub.paths("/repos")) == 3
+
+
+def test_a_list_that_did_not_change_is_not_sent_again(hub: GitHub, store: Store) -> None:
+    hub.releases = [{"tag_name": "v1.5.7"}, {"tag_name": "v1.5.8"}, {"tag_name": "v1.5.6"}]
+    release(hub, "v1.5.8")
+    rancheros(hub, store, "v1.5.x")
+    hub.asked.clear()
+    rancheros(hub, store, "v1.5.x")
+    assert [bool(headers.get("If-None-Match")) for _, headers in hub.asked] == [True, True]
+
+
+def test_the_api_is_asked_again_after_a_passing_fault(hub: GitHub, store: Store) -> None:
+    hub.releases, hub.fail = [{"tag_name": "v1.5.8"}], [502, 503]
+    release(hub, "v1.5.8")
+    assert rancheros(hub, store, "v1.5.x")
+
+
+def test_a_secondary_limit_is_explained_too(hub: GitHub, store: Store) -> None:
+    hub.fail = [429]
+    with pytest.raises(FetchError, match="used up for 3600 s"):
+        rancheros(hub, store, "v1.5.x")
+
+
+def test_sums_that_carry_the_hash_of_a_404_page_stop(hub: GitHub, store: Store) -> None:
+    release(hub, "v1.5.8")
+    name = "v1.5.8/checksums.txt"
+    hub.files[name] = hub.files[name].replace(sha(INITRD).encode(), sha(b"Not Found").encode())
+    with pytest.raises(FetchError) as stopped:
+        rancheros(hub, store, "v1.5.8")
+    assert sha(b"Not Found") in stopped.value.message and sha(INITRD) in stopped.value.message
+
+
 def test_the_first_releases_have_no_sums_and_are_pinned(hub: GitHub, store: Store) -> None:
     release(hub, "v1.5.1", sums=False)
     assert {a.trust for a in rancheros(hub, store, "v1.5.1").values()} == {"pinned"}
@@ -211,7 +256,7 @@ def test_the_environment_names_mirrors(hub: GitHub, store: Store, monkeypatch: p
     hub.releases = [{"tag_name": "v1.5.8"}]
     monkeypatch.setenv("RACKCTL_GITHUB_URL", hub.url + "/dl/")
     monkeypatch.setenv("RACKCTL_GITHUB_API", hub.url)
-    assert len(fetch_rancheros("v1.5.x", store, report=lambda _line: None)) == 2
+    assert len(rancheros(hub, store, "v1.5.x")) == 2
 
 
 @pytest.mark.parametrize("version", ["latest", "../../x", "v1.5", "v1.5.8/../..", ""])
@@ -228,14 +273,14 @@ NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-_", min_size=1, max_size=
 def test_checksums_round_trip(files: dict[str, bytes]) -> None:
     sums = {name: sha(content) for name, content in files.items()}
     text = "".join(f"sha256: {digest}  {name}\nmd5: {'0' * 32}  {name}\n" for name, digest in sums.items())
-    assert parse_checksums(text) == sums
+    assert parse_sums(text) == sums
 
 
 @given(st.text())
 def test_checksums_of_anything_are_sums(text: str) -> None:
-    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in parse_checksums(text).values())
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in parse_sums(text).values())
 
 
 def test_two_sums_for_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two sums"):
-        parse_checksums(f"sha256: {'a' * 64}  initrd\nsha256: {'b' * 64}  initrd\n")
+        parse_sums(f"sha256: {'a' * 64}  initrd\nsha256: {'b' * 64}  initrd\n")

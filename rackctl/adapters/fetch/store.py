@@ -17,12 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rackctl.core.lock import LockedArchive
 from rackctl.errors import FetchError
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of an OS release. size in bytes. trust: `published` (upstream's sum) or `pinned` (on first use)."""
+    """One file of an OS release; size in bytes.
+
+    trust: `signed`, `published` (a sum of upstream's, unsigned), `pinned` (unsigned, on first use) or `built` here.
+    archive: what it was taken out of, if the URL names an archive.
+    """
 
     name: str
     path: Path
@@ -30,6 +35,7 @@ class Artifact:
     sha256: str
     url: str
     trust: str
+    archive: LockedArchive | None = None
 
 
 class Store:

@@ -30,7 +30,7 @@ TIMEOUT = (10, 30)  # seconds to connect, and of silence
 _CHUNK = 1 << 20
 _GAIN = 1 << 20  # a try that brought this many bytes more than any before does not count
 _EXCESS = 64 << 20  # bytes beyond the wanted size after which reading is pointless
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Check = Callable[[Path], object]
 
@@ -64,19 +64,24 @@ def fetch_file(
     """
     if not url.startswith(("http://", "https://")):
         raise FetchError("only http and https URLs are fetched", url, "mend the URL")
-    pin = None if expect_sha256 else store.pinned(url)
-    expected = Expected(expect_sha256 or pin, expect_size, "pinned on first use, pins.json" if pin else said_by)
     trust = "published" if expect_sha256 else "pinned"
+
+    def expect() -> Expected:
+        pin = None if expect_sha256 else store.pinned(url)
+        return Expected(expect_sha256 or pin, expect_size, "pinned on first use, pins.json" if pin else said_by)
+
+    expected = expect()
     found = expected.sha256 and store.find(expected.sha256)
     if not found:
         part = store.part(url, expected.sha256)
         with store.lock(part.with_suffix(".lock")):
             # Another process may have brought it while this one waited.
+            expected = expect()
             found = expected.sha256 and store.find(expected.sha256)
             if not found:
                 download = _Download(url, part, expected, report, progress or LineProgress(report), name)
                 found = _bring(download, store, check)
-                if trust == "pinned" and not pin:
+                if not expected.sha256:
                     store.pin(url, found.name)
     return Artifact(name, found, found.stat().st_size, found.name, url, trust)
 
@@ -261,7 +266,7 @@ def _require_success(answer: requests.Response, url: str) -> None:
     if status in (200, 206):
         return
     said = f"the server answered {status} {answer.reason or ''}".strip()
-    if status in _PASSING:
+    if status in PASSING:
         raise _Again(said, _retry_after(answer.headers.get("Retry-After", "")))
     raise FetchError(said, url, "look at the version's spelling, and whether upstream still has the file")
 
