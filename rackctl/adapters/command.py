@@ -42,6 +42,9 @@ class _Machine:
                 Fault.LOCAL if "is not installed" in wrong.message else Fault.REFUSED, wrong.message
             ) from wrong
 
+    def close(self) -> None:
+        pass
+
     def read_state(self) -> str:
         if self.order.bmc.status is None:
             return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import socket
@@ -49,8 +50,13 @@ class _Machine:
         bmc = order.bmc
         if not bmc.address:
             raise BmcFault(Fault.LOCAL, "bmc.address is missing")
-        self.root = self._try(lambda: _open(sushy, folder, bmc, order.password or ""))
-        self.system = self._try(self._find_system)
+        self.auth = sushy.auth.SessionOrBasicAuth(bmc.user or "", order.password or "")
+        self.root = self._try(lambda: _open(sushy, folder, bmc, self.auth))
+        try:
+            self.system = self._try(self._find_system)
+        except BmcFault:
+            self.close()
+            raise
 
     def _try(self, ask: Callable[[], _T]) -> _T:
         """One question, its failure in our words."""
@@ -80,10 +86,17 @@ class _Machine:
         if self.order.bmc.system:
             return self.root.get_system(self.order.bmc.system)
         found = self.root.get_system_collection().get_members()
+        if not found:
+            raise BmcFault(Fault.UNSUPPORTED, "it shows no system")
         if len(found) != 1:
             paths = ", ".join(one.path for one in found)
             raise BmcFault(Fault.LOCAL, f"it has {len(found)} systems: set bmc.system to one of {paths}")
         return found[0]
+
+    def close(self) -> None:
+        """Log out: BMCs have few sessions, and keep those that nobody ends for half an hour."""
+        with contextlib.suppress(self.sushy.exceptions.SushyError):
+            self.auth.close()
 
     def read_state(self) -> str:
         self._try(lambda: self.system.refresh(force=True))
@@ -247,7 +260,7 @@ def fingerprint_of(address: str, port: int, timeout: float) -> str:
         return ""
 
 
-def _open(sushy: Any, folder: Path, bmc: Bmc, password: str) -> Any:
+def _open(sushy: Any, folder: Path, bmc: Bmc, auth: Any) -> Any:
     address = f"[{bmc.address}]" if ":" in (bmc.address or "") else bmc.address
     base = f"{'https' if bmc.tls else 'http'}://{address}" + (f":{bmc.port}" if bmc.port else "")
     verify: bool | str = bmc.verify and not bmc.fingerprint
@@ -264,7 +277,6 @@ def _open(sushy: Any, folder: Path, bmc: Bmc, password: str) -> Any:
     connector._session.trust_env = False
     if bmc.fingerprint:
         connector._session.mount("https://", _pinned(bmc.fingerprint))
-    auth = sushy.auth.SessionOrBasicAuth(bmc.user or "", password)
     return sushy.Sushy(base, auth=auth, connector=connector)
 
 

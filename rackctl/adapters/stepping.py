@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ class Machine(Protocol):
     def read(self, order: Order) -> Outcome:
         """Carry out a verb that does not change the power."""
 
+    def close(self) -> None:
+        """The end of the order; raises nothing."""
+
 
 def run_orders(driver: str, orders: Sequence[Order], connect: Callable[[Order], Machine], watch: Watch) -> None:
     """Every order in a thread of its own; watch is called from those threads, never two at a time by one of them."""
@@ -35,7 +39,8 @@ def run_orders(driver: str, orders: Sequence[Order], connect: Callable[[Order], 
         time.sleep(order.delay)
         started = time.monotonic()
         try:
-            outcome = _carry_out(connect(order), order)
+            with contextlib.closing(connect(order)) as machine:
+                outcome = _carry_out(machine, order)
         except BmcFault as fault:
             outcome = Outcome(order.node, order.verb, text=fault.text, fault=fault.fault)
         watch(replace(outcome, driver=driver, seconds=time.monotonic() - started))

@@ -1,0 +1,265 @@
+"""The driver redfish against sushy-tools' emulator; a fake server for the answers it never gives."""
+
+import hashlib
+import http.server
+import json
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from redfish_emulator import UUID, Emulator, running_emulator
+
+from rackctl.adapters.bmcprobe import find_driver
+from rackctl.adapters.redfish import Redfish
+from rackctl.core.model_bmc import Bmc
+from rackctl.core.power import Fault, Order, Outcome, Verb
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running_emulator(tmp_path_factory.mktemp("redfish")) as found:
+        yield found
+
+
+def run(order: Order) -> Outcome:
+    found: list[Outcome] = []
+    Redfish(Path("/")).carry_out([order], found.append)
+    return found[0]
+
+
+def test_every_change_of_power(emulator: Emulator) -> None:
+    run(emulator.order(Verb.OFF))
+    assert run(emulator.order(Verb.STATUS)).state == "off"
+    for verb, state in ((Verb.ON, "on"), (Verb.RESET, "on"), (Verb.CYCLE, "on"), (Verb.SOFT, "off")):
+        outcome = run(emulator.order(verb))
+        assert (verb, outcome.fault, outcome.state) == (verb, None, state)
+        assert run(emulator.order(Verb.STATUS)).state == state
+    assert run(emulator.order(Verb.OFF)).text == "already off"
+
+
+def test_a_bmc_without_power_cycle_is_switched_off_and_on(emulator: Emulator) -> None:
+    run(emulator.order(Verb.ON))
+    outcome = run(emulator.order(Verb.CYCLE))
+    assert (outcome.fault, outcome.state) == (None, "on")
+    assert "no PowerCycle" in outcome.warnings[0]
+
+
+def test_accepted_is_not_done(emulator: Emulator) -> None:
+    run(emulator.order(Verb.OFF))
+    outcome = run(emulator.order(Verb.ON, wait=0))
+    assert (outcome.fault, outcome.state) == (Fault.IGNORED, "off")
+
+
+@pytest.mark.parametrize("device", ["pxe", "disk"])
+def test_a_boot_device_is_read_back(emulator: Emulator, device: str) -> None:
+    outcome = run(emulator.order(Verb.BOOTDEV, device=device, persistent=True, efi=True))
+    assert (outcome.fault, outcome.text, outcome.warnings) == (None, device, ())
+
+
+def test_a_dropped_once_is_told(emulator: Emulator) -> None:
+    outcome = run(emulator.order(Verb.BOOTDEV, device="pxe"))
+    assert outcome.ok
+    assert outcome.warnings == ("the BMC says that it is Continuous",)
+
+
+def test_check(emulator: Emulator) -> None:
+    outcome = run(emulator.order(Verb.CHECK))
+    assert outcome.fault is None
+    der = ssl.PEM_cert_to_DER_cert((emulator.folder / "cert.pem").read_text())
+    assert outcome.facts["certificate"] == "sha256:" + hashlib.sha256(der).hexdigest()
+    assert outcome.facts["uuid"] == UUID
+    assert "ForceOff" in outcome.facts["resets"]
+
+
+def test_sensors(emulator: Emulator) -> None:
+    outcome = run(emulator.order(Verb.SENSORS))
+    assert outcome.fault in (None, Fault.UNSUPPORTED)
+    assert bool(outcome.rows) == outcome.ok
+
+
+def test_wrong_logins_and_places(emulator: Emulator) -> None:
+    assert run(emulator.order(Verb.STATUS, secret="wrong")).fault is Fault.AUTH
+    assert run(emulator.order(Verb.STATUS, user="nobody")).fault is Fault.AUTH
+    missing = run(emulator.order(Verb.STATUS, system="/redfish/v1/Systems/none"))
+    assert (missing.fault, "404" in missing.text) == (Fault.UNSUPPORTED, True)
+
+
+def test_certificates(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    der = ssl.PEM_cert_to_DER_cert((emulator.folder / "cert.pem").read_text())
+    pin = hashlib.sha256(der).hexdigest()
+    untrusted = run(emulator.order(Verb.STATUS, ca=None))
+    assert (untrusted.fault, pin in untrusted.text) == (Fault.TLS, True)
+    assert run(emulator.order(Verb.STATUS, ca=None, fingerprint=pin)).ok
+    assert run(emulator.order(Verb.STATUS, ca=None, fingerprint="0" * 64)).fault is Fault.TLS
+    assert run(emulator.order(Verb.STATUS, ca=None, verify=False)).ok
+    assert run(emulator.order(Verb.STATUS, ca="/no/such.pem")).fault is Fault.LOCAL
+    # The environment's bundle must not overrule what rack.yml pins.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(emulator.folder / "cert.pem"))
+    assert run(emulator.order(Verb.STATUS, ca=None)).fault is Fault.TLS
+
+
+def test_nobody_there_and_hung(emulator: Emulator) -> None:
+    begin = time.monotonic()
+    assert run(emulator.order(Verb.STATUS, port=1)).fault is Fault.UNREACHABLE
+    assert time.monotonic() - begin < 5
+    emulator.hang()
+    try:
+        begin = time.monotonic()
+        outcome = run(emulator.order(Verb.STATUS, timeout=1))
+        assert outcome.fault in (Fault.TIMEOUT, Fault.UNREACHABLE)
+        assert time.monotonic() - begin < 6
+    finally:
+        emulator.go_on()
+    assert run(emulator.order(Verb.STATUS)).ok
+
+
+def test_auto_finds_redfish(emulator: Emulator) -> None:
+    assert find_driver(Bmc(address="127.0.0.1", port=emulator.port)) == "redfish"
+    assert find_driver(Bmc(address="127.0.0.1", port=1)) == ""
+
+
+class Fake(http.server.BaseHTTPRequestHandler):
+    """Answers what the emulator cannot be made to answer. paths: code and body by path; posts: bodies that came."""
+
+    paths: ClassVar[dict[str, tuple[int, object]]] = {}
+    posts: ClassVar[list[tuple[str, object]]] = []
+    headers_of: ClassVar[dict[str, dict[str, str]]] = {}
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length) or b"null") if length else None
+        if self.command != "GET":
+            self.posts.append((f"{self.command} {self.path}", body))
+        code, found = self.paths.get(f"{self.command} {self.path.rstrip('/')}", (404, {}))
+        if callable(found):
+            code, found = found(body)
+        raw = json.dumps(found).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        for key, value in self.headers_of.get(f"{self.command} {self.path}", {}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(raw)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+RESETS = ["On", "ForceOff", "ForceRestart", "GracefulShutdown", "PowerCycle"]
+SYSTEM = {
+    "@odata.id": "/redfish/v1/Systems/1", "Id": "1", "Name": "one", "PowerState": "On", "Manufacturer": "Fake",
+    "Boot": {"BootSourceOverrideTarget": "None", "BootSourceOverrideEnabled": "Disabled",
+             "BootSourceOverrideTarget@Redfish.AllowableValues": ["None", "Pxe", "Hdd", "BiosSetup"]},
+    "LogServices": {"@odata.id": "/redfish/v1/Systems/1/LogServices"},
+    "Links": {"Chassis": [{"@odata.id": "/redfish/v1/Chassis/1"}]},
+    "Actions": {"#ComputerSystem.Reset": {"target": "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset",
+                "ResetType@Redfish.AllowableValues": RESETS}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def fake() -> Iterator[type[Fake]]:
+    Fake.posts, Fake.headers_of = [], {}
+    Fake.paths = {
+        "GET /redfish/v1": (200, {"Id": "r", "Name": "root", "RedfishVersion": "1.6.0",
+                                  "Systems": {"@odata.id": "/redfish/v1/Systems"}}),
+        "GET /redfish/v1/Systems": (200, {"Name": "s", "Members": [{"@odata.id": "/redfish/v1/Systems/1"}]}),
+        "GET /redfish/v1/Systems/1": (200, SYSTEM),
+    }  # fmt: skip
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fake)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    Fake.port = server.server_port  # type: ignore[attr-defined]
+    yield Fake
+    server.shutdown()
+
+
+def ask(fake: type[Fake], verb: Verb, **more: object) -> Outcome:
+    keys = {"driver": "redfish", "address": "127.0.0.1", "port": fake.port, "user": "a", "tls": False, "wait": 1}  # type: ignore[attr-defined]
+    return run(Order("f", "52:54:00:00:00:01", Bmc(**keys), verb, "p", **more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [(401, Fault.AUTH), (403, Fault.PRIVILEGE), (404, Fault.UNSUPPORTED), (500, Fault.REFUSED),
+     (501, Fault.UNSUPPORTED), (503, Fault.BUSY)],
+)  # fmt: skip
+def test_what_the_codes_mean(fake: type[Fake], code: int, fault: Fault) -> None:
+    fake.paths["GET /redfish/v1/Systems/1"] = (code, {"error": {"message": "no"}})
+    assert ask(fake, Verb.STATUS).fault is fault
+
+
+def test_a_session_is_used_and_ended(fake: type[Fake]) -> None:
+    sessions = "/redfish/v1/SessionService/Sessions"
+    root = fake.paths["GET /redfish/v1"][1]
+    fake.paths["GET /redfish/v1"] = (200, {**root, "Links": {"Sessions": {"@odata.id": sessions}}})  # type: ignore[dict-item]
+    fake.paths |= {f"POST {sessions}": (201, {}), f"DELETE {sessions}/7": (204, {})}
+    fake.headers_of[f"POST {sessions}"] = {"X-Auth-Token": "t", "Location": f"{sessions}/7"}
+    assert ask(fake, Verb.STATUS).state == "on"
+    assert fake.posts == [(f"POST {sessions}", {"UserName": "a", "Password": "p"}), (f"DELETE {sessions}/7", None)]
+
+
+def test_an_answer_that_is_not_redfish(fake: type[Fake]) -> None:
+    fake.paths["GET /redfish/v1/Systems/1"] = (200, ["what"])
+    assert ask(fake, Verb.STATUS).fault is Fault.REFUSED
+
+
+def test_a_boot_device_that_is_ignored(fake: type[Fake]) -> None:
+    fake.paths["PATCH /redfish/v1/Systems/1"] = (200, {})
+    outcome = ask(fake, Verb.BOOTDEV, device="pxe")
+    assert outcome.fault is Fault.IGNORED
+    boot = {"BootSourceOverrideTarget": "Pxe", "BootSourceOverrideEnabled": "Once"}
+    assert fake.posts[-1] == ("PATCH /redfish/v1/Systems/1", {"Boot": boot})
+
+
+def test_a_refused_boot_mode_is_left_as_it_is(fake: type[Fake]) -> None:
+    boot = {"BootSourceOverrideTarget": "Pxe", "BootSourceOverrideEnabled": "Once"}
+
+    def patch(body: dict[str, dict[str, str]]) -> tuple[int, object]:
+        if "BootSourceOverrideMode" in body["Boot"]:
+            return 400, {"error": {"message": "mode is read-only"}}
+        fake.paths["GET /redfish/v1/Systems/1"] = (200, {**SYSTEM, "Boot": {**SYSTEM["Boot"], **boot}})  # type: ignore[dict-item]
+        return 200, {}
+
+    fake.paths["PATCH /redfish/v1/Systems/1"] = (200, patch)
+    outcome = ask(fake, Verb.BOOTDEV, device="pxe", efi=True)
+    assert (outcome.fault, len(outcome.warnings)) == (None, 1)
+
+
+def test_events_and_sensors_of_a_bmc_that_has_them(fake: type[Fake]) -> None:
+    log = "/redfish/v1/Systems/1/LogServices"
+    entry = {"@odata.id": f"{log}/SEL/Entries/1", "Id": "1", "Created": "2026-01-02T03:04:05Z", "Message": "Fan failed",
+             "Severity": "Critical"}  # fmt: skip
+    fake.paths |= {
+        f"GET {log}": (200, {"Members": [{"@odata.id": f"{log}/SEL"}]}),
+        f"GET {log}/SEL": (200, {"Id": "SEL", "Entries": {"@odata.id": f"{log}/SEL/Entries"},
+                                 "Actions": {"#LogService.ClearLog": {"target": f"{log}/SEL/Clear"}}}),
+        f"GET {log}/SEL/Entries": (200, {"Members": [entry]}),
+        f"POST {log}/SEL/Clear": (204, {}),
+        "GET /redfish/v1/Chassis/1": (200, {"Thermal": {"@odata.id": "/redfish/v1/Chassis/1/Thermal"}}),
+        "GET /redfish/v1/Chassis/1/Thermal": (200, {"Temperatures": [
+            {"Name": "CPU", "ReadingCelsius": 41, "Status": {"Health": "OK"}}]}),
+    }  # fmt: skip
+    assert ask(fake, Verb.SEL).rows[0]["event"] == "Fan failed"
+    assert ask(fake, Verb.SEL_CLEAR).text == "1 logs cleared"
+    assert ask(fake, Verb.SENSORS).rows == ({"name": "CPU", "value": "41", "unit": "degrees C", "status": "OK"},)
+
+
+def test_power_cycle_where_there_is_one(fake: type[Fake]) -> None:
+    fake.paths["POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset"] = (204, {})
+    assert ask(fake, Verb.CYCLE).state == "on"
+    assert fake.posts[-1][1] == {"ResetType": "PowerCycle"}
+
+
+def test_sushy_is_imported_only_when_used() -> None:
+    import subprocess
+
+    code = "import rackctl.power, rackctl.cli.power, sys; sys.exit('sushy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
