@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rackctl.core.catalog import Artifact, Catalog, Entry, fill, find_wish
-from rackctl.core.machineconfig import render_machine_config
+from rackctl.core.config.render import MachineConfig, render_config
+from rackctl.core.config.sources import Inputs
 from rackctl.core.model import Node, OsRef, Rack, hyphenate
 from rackctl.errors import ConfigError
 
@@ -14,15 +15,20 @@ _CONSOLE = ("console=tty0", "console=ttyS0,115200")
 _MAC = "m=${mac:hexhyp}"
 
 
-def render_boot_script(rack: Rack, catalog: Catalog, name: str, node: Node | None) -> str:
-    """The script of one node, or of every machine that is not in rack.yml. Raises ConfigError for an unknown OS."""
+def render_boot_script(
+    rack: Rack, catalog: Catalog, name: str, node: Node | None, config: MachineConfig | None = None
+) -> str:
+    """The script of one node, or of every machine that is not in rack.yml. config: its own, if rendered already.
+
+    Raises ConfigError for an unknown OS.
+    """
     os = rack.os_of(node)
     entry = catalog.get(os.name)
     head = ["#!ipxe", f"# {name}: {os.name} {os.version}", f"set base {base_url(rack)}"]
     if entry.boot == "local":
         return render_local_script(rack, name, told=node is not None or rack.unknown != "ignore")
     head.append(f"set os ${{base}}/os/{os.name}/{os.version}")
-    body = _chain(entry) if entry.boot == "chain" else _kernel(entry, kernel_line(rack, catalog, node))
+    body = _chain(entry) if entry.boot == "chain" else _kernel(entry, kernel_line(rack, catalog, node, config))
     return "\n".join(
         [
             *head,
@@ -41,7 +47,9 @@ def base_url(rack: Rack) -> str:
     return f"http://{rack.server.address}:{rack.server.http_port}"
 
 
-def kernel_line(rack: Rack, catalog: Catalog, node: Node | None) -> tuple[str, ...]:
+def kernel_line(
+    rack: Rack, catalog: Catalog, node: Node | None, config: MachineConfig | None = None
+) -> tuple[str, ...]:
     """The kernel's arguments. Raises ConfigError when the catalogue wants a word that this version does not give."""
     os = rack.os_of(node)
     entry = catalog.get(os.name)
@@ -54,13 +62,13 @@ def kernel_line(rack: Rack, catalog: Catalog, node: Node | None) -> tuple[str, .
         "config": f"{base}/config/{hyphenate(node.mac) if node else DEFAULT}",
         "mac": "${mac:hexhyp}",
     }
-    config = render_machine_config(rack, entry.config.kind, DEFAULT, None)
+    config = config or render_config(rack, entry, None, DEFAULT, Inputs())
     try:
-        told = [fill(word, words) for word in (*entry.kernel_args, *(entry.config.args if config else ()))]
+        told = [fill(word, words) for word in (*entry.kernel_args, *(entry.config.args if config.files else ()))]
     except KeyError as unknown:
         raise ConfigError(f"{os.name} {os.version} gives no {{{unknown.args[0]}}} for its kernel line") from unknown
     common = (f"rackctl.server={base}", f"rackctl.os={os.name}", "BOOTIF=01-${mac:hexhyp}", *rack.kernel_args)
-    return (*_CONSOLE, *told, *common)
+    return (*_CONSOLE, *told, *config.words, *common)
 
 
 def version_words(entry: Entry, os: OsRef) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from rackctl.core.catalog import Catalog
+from rackctl.core.configmodel import ConfigNode, Group, Hostnames, Join, Sources
 from rackctl.core.dhcp.settings import Address as NodeAddress
 from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
 from rackctl.core.macmodel import MacNode, MacSettings
@@ -18,6 +19,7 @@ from rackctl.errors import ConfigError
 
 _MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1, one label
+_KEY_SOURCE = re.compile(r"github:[A-Za-z0-9][A-Za-z0-9-]{0,38}|[^\s:]+\.pub")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -66,9 +68,14 @@ def _version(text: str) -> str:
 
 
 def _ssh_key(text: str) -> str:
+    if _KEY_SOURCE.fullmatch(text):
+        return text
     fields = text.split()
     if len(fields) < 2 or "\n" in text.strip() or not re.fullmatch(r"(ssh-|ecdsa-|sk-)[\w@.-]+", fields[0]):
-        raise ValueError(f"{text[:30]!r}... is not an SSH public key; paste one line of ~/.ssh/*.pub")
+        raise ValueError(
+            f"{text[:30]!r}... is not an SSH public key; paste one line of ~/.ssh/*.pub, "
+            "name a .pub file, or github:USER"
+        )
     return text.strip()
 
 
@@ -114,7 +121,7 @@ class OsRef(_Strict):
         return self
 
 
-class Node(MacNode):
+class Node(MacNode, ConfigNode):
     """One machine to boot."""
 
     mac: Mac
@@ -142,6 +149,10 @@ class Rack(_Strict):
     mac: MacSettings = MacSettings()
     dhcp: DhcpSection = DhcpSettings()
     bmc: Bmc | None = None
+    config: Sources = ()
+    groups: dict[str, Group] = {}
+    hostnames: Hostnames = Hostnames()
+    join: Join = Join()
     nodes: dict[Hostname, Node] = {}
 
     @model_validator(mode="after")

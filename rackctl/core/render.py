@@ -10,7 +10,8 @@ from rackctl import __version__
 from rackctl.assets import find_asset
 from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_script
 from rackctl.core.catalog import Catalog
-from rackctl.core.machineconfig import render_machine_config
+from rackctl.core.config.render import render_config
+from rackctl.core.config.sources import Inputs
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.tree import Tree
 
@@ -29,13 +30,15 @@ def render_rack(
     project: str,
     images: Mapping[str, str],
     catalog: Catalog | None = None,
+    inputs: Inputs | None = None,
 ) -> Tree:
     """The whole tree.
 
     releases: `os/version` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose project;
-    images: service -> image tag.
+    images: service -> image tag; inputs: what stands beside rack.yml.
     """
     catalog = catalog or Catalog()
+    inputs = inputs or Inputs()
     files = {
         "compose.yml": _template("compose", "compose.yml.j2")
         .render(rack=rack, project=project, images=images, version=__version__)
@@ -46,12 +49,11 @@ def render_rack(
         artifacts |= {f"http/os/{release}/{name}": digest for name, digest in parts.items()}
     for name, node in [(DEFAULT, None), *rack.nodes.items()]:
         key = hyphenate(node.mac) if node else DEFAULT
-        files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node).encode()
+        config = render_config(rack, catalog.get(rack.os_of(node).name), name if node else None, key, inputs)
+        files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node, config).encode()
+        files.update({f"http/config/{path}": content for path, content in config.files.items()})
         if node and node.boot in ("once", "reinstall"):  # microhttp serves this one as soon as the node is installed
             files[f"http/boot/{key}.installed.ipxe"] = render_local_script(rack, name).encode()
-        kind = catalog.get(rack.os_of(node).name).config.kind
-        config = render_machine_config(rack, kind, key, None if node is None else name)
-        files |= {f"http/config/{path}": content for path, content in config.items()}
     return Tree(files, artifacts)
 
 

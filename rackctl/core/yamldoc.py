@@ -36,7 +36,8 @@ class YamlFault(Exception):
 class Value:
     """A node. kind: map, list, str, int, float, bool, null or time. Lines and columns count from 1.
 
-    text: a scalar as it is written, without quotes; plain: it stands without quotes; block: it is a `|` or `>` scalar.
+    text: a scalar as it is written, without quotes; plain: it stands without quotes; block: it is a `|` or `>` scalar;
+    tag: a tag of its own, like `!secret`; file: where it was read, if several files meet.
     """
 
     kind: str
@@ -49,6 +50,8 @@ class Value:
     block: bool = False
     entries: list[tuple[Value, Value]] = field(default_factory=list)
     items: list[Value] = field(default_factory=list)
+    tag: str = ""
+    file: str = ""
 
     def get(self, *path: str) -> Value | None:
         """The value at a path of map keys; the last of doubled keys wins, as in every reader."""
@@ -110,7 +113,7 @@ def is_sexagesimal(text: str) -> bool:
     return bool(_SEXAGESIMAL.fullmatch(text))
 
 
-def parse_yaml(text: str) -> tuple[Value | None, int | None]:
+def parse_yaml(text: str, file: str = "") -> tuple[Value | None, int | None]:
     """The first document and the line of a second one, if there is one.
 
     None for a text without content. Raises YamlFault.
@@ -127,7 +130,7 @@ def parse_yaml(text: str) -> tuple[Value | None, int | None]:
                 second = more.start_mark.line + 1 if more is not None else None
         finally:
             loader.dispose()
-        return (None if node is None else _Unfold().value(node)), second
+        return (None if node is None else _Unfold(file).value(node)), second
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -146,8 +149,9 @@ def _say(wrong: yaml.MarkedYAMLError) -> str:
 class _Unfold:
     """Nodes to values, aliases unfolded, with a bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: str) -> None:
         self.left = MAX_NODES
+        self.file = file
 
     def value(self, node: Any) -> Value:
         self.left -= 1
@@ -155,14 +159,16 @@ class _Unfold:
             raise YamlFault("aliases unfold to more than 200,000 values", 1, 1)
         start, end = node.start_mark, node.end_mark
         place = (start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+        tag = "" if node.tag.startswith("tag:yaml.org,2002:") else node.tag
         if isinstance(node, yaml.ScalarNode):
-            plain = node.style is None or node.style == ""
-            untagged = node.tag.startswith("tag:yaml.org,2002:")
-            kind = read_scalar(node.value) if plain and untagged else "str"
-            return Value(kind, *place, node.value, plain, node.style in ("|", ">"))
+            plain = not node.style
+            kind = read_scalar(node.value) if plain and not tag else "str"
+            block = node.style in ("|", ">")
+            return Value(kind, *place, node.value, plain, block, tag=tag, file=self.file)
         if isinstance(node, yaml.MappingNode):
-            return Value("map", *place, entries=[(self.value(k), self.value(v)) for k, v in node.value])
-        return Value("list", *place, items=[self.value(item) for item in node.value])
+            entries = [(self.value(k), self.value(v)) for k, v in node.value]
+            return Value("map", *place, entries=entries, tag=tag, file=self.file)
+        return Value("list", *place, items=[self.value(item) for item in node.value], tag=tag, file=self.file)
 
 
 def to_plain(value: Value) -> Any:
@@ -178,6 +184,21 @@ def to_plain(value: Value) -> Any:
     if value.kind == "float":
         return float(value.text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
     return None if value.kind == "null" else value.text
+
+
+def make_value(data: Any, file: str, line: int = 1, column: int = 1) -> Value:
+    """Python data as a value that was "read" at one place."""
+    place = (line, column, line, column)
+    if isinstance(data, dict):
+        entries = [(make_value(str(k), file, line), make_value(v, file, line)) for k, v in data.items()]
+        return Value("map", *place, entries=entries, file=file)
+    if isinstance(data, (list, tuple)):
+        return Value("list", *place, items=[make_value(item, file, line) for item in data], file=file)
+    if isinstance(data, str):
+        return Value("str", *place, data, file=file)
+    kind = {bool: "bool", int: "int", float: "float"}.get(type(data), "null")
+    text = "" if data is None else str(data).lower() if isinstance(data, bool) else str(data)
+    return Value(kind, *place, text, True, file=file)
 
 
 class _Dumper(yaml.CSafeDumper):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from rackctl.core.bootscript import render_boot_script
 from rackctl.core.catalog import Catalog, choose_version, fill, find_wish, parse_entry
+from rackctl.core.config.render import render_config
+from rackctl.core.config.sources import Inputs
 from rackctl.core.load import parse_rack
-from rackctl.core.machineconfig import render_machine_config
 from rackctl.errors import ConfigError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "catalog"
@@ -69,9 +70,13 @@ def assert_golden(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_machine_config_is_the_golden_one(name: str) -> None:
-    rack = parse_rack("server: {address: 10.98.101.1}\nssh_authorized_keys: [ssh-ed25519 AAAA me@h]\n")
-    kind = Catalog().get(name).config.kind
-    files = render_machine_config(rack, kind, "52-54-00-12-34-56", "n1")
+    entry = Catalog().get(name)
+    version = "builtin" if entry.default == "builtin" else "1"
+    rack = parse_rack(
+        f"server: {{address: 10.98.101.1}}\nos: {{name: {name}, version: '{version}'}}\n"
+        "ssh_authorized_keys: [ssh-ed25519 AAAA me@h]\nnodes: {n1: {mac: '52:54:00:12:34:56'}}\n"
+    )
+    files = render_config(rack, entry, "n1", "52-54-00-12-34-56", Inputs()).files
     assert_golden(f"{name}.config", "".join(f"--- {path}\n{content.decode()}" for path, content in files.items()))
 
 
