@@ -48,6 +48,8 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
     rack = folder.read_rack()
     engine.check_engine()
     host.check_address(rack.server.address)
+    if folder.served_id() is None:
+        _require_ports(folder, rack)  # before the builds, which take minutes the first time
     with folder.lock():
         lock = lockfile.read_lock(folder.path)
         with ThreadPoolExecutor(max_workers=4) as pool:

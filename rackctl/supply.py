@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,16 @@ from rackctl.core.catalog import Catalog
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
 from rackctl.core.model import OsRef
 
-CACHE = Path.home() / ".cache" / "rackctl"
+
+def _cache_folder() -> Path:
+    """By the XDG Base Directory Specification. Raises ConfigError for a user without a home."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):
+        raise ConfigError("there is no folder for the cache", base, "set HOME or XDG_CACHE_HOME to a full path")
+    return Path(base) / "rackctl"
+
+
+CACHE = _cache_folder()
 
 
 @dataclass(frozen=True)

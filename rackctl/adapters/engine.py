@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 from rackctl.adapters.proc import run
 from rackctl.errors import EngineError
@@ -17,11 +20,26 @@ _INSTALL = (
 
 def check_engine() -> str:
     """The engine's version. Raises EngineError with the remedy when it cannot run a rack."""
-    text = run(["docker", "version", "--format", "{{json .Server}}"], timeout=20, remedy=_INSTALL)
-    version = str((json.loads(text) or {}).get("Version", "0"))
-    if int(version.split(".")[0]) < _LEAST_MAJOR:
+    text = _ask(["docker", "info", "--format", "{{json .}}"])
+    try:
+        info = json.loads(text)
+    except ValueError as wrong:
+        raise EngineError("docker info prints no JSON: is this Docker's own command?", remedy=_INSTALL) from wrong
+    if errors := info.get("ServerErrors"):
+        raise _no_engine(" ".join(map(str, errors)))
+    version = str(info.get("ServerVersion") or "")
+    _refuse_kind(info, version)
+    major = re.match(r"\d+", version)
+    if major and int(major[0]) < _LEAST_MAJOR:
         raise EngineError(f"Docker {version} is older than {_LEAST_MAJOR}", remedy=_INSTALL)
-    info = json.loads(run(["docker", "info", "--format", "{{json .}}"], timeout=20))
+    plugins = {plugin.get("Name") for plugin in (info.get("ClientInfo") or {}).get("Plugins") or []}
+    for name, called in (("compose", "compose v2"), ("buildx", "buildx")):
+        if name not in plugins:
+            raise EngineError(f"docker has no {called}", remedy=_INSTALL)
+    return version
+
+
+def _refuse_kind(info: dict[str, Any], version: str) -> None:
     if "Docker Desktop" in str(info.get("OperatingSystem", "")):
         raise EngineError(
             "Docker Desktop has no layer 2 network: machines cannot reach TFTP in it",
@@ -31,7 +49,26 @@ def check_engine() -> str:
         raise EngineError(
             "a rootless engine cannot open port 69", remedy="use the system's engine: docker context use default"
         )
-    return version
+    if not version:
+        raise EngineError("the docker command here is not Docker's (Podman's, perhaps)", remedy=_INSTALL)
+
+
+def _ask(argv: list[str]) -> bytes:
+    """Ask the engine something that any engine answers at once. Raises EngineError that tells why it does not."""
+    try:
+        return run(argv, timeout=20, remedy=_INSTALL)
+    except EngineError as silent:
+        if "is not installed" in silent.message:
+            raise
+        raise _no_engine(silent.message) from silent
+
+
+def _no_engine(said: str) -> EngineError:
+    where = os.environ.get("DOCKER_HOST", "")
+    if "permission denied" in said.lower():
+        remedy = "run as root, or join the group docker: sudo usermod -aG docker $USER, then log in again"
+        return EngineError("this user may not speak with the Docker engine", where, remedy)
+    return EngineError(f"the Docker engine does not answer: {said.strip().splitlines()[-1]}", where, _INSTALL)
 
 
 def compose(work: Path, project: str, *words: str) -> bytes:
@@ -51,9 +88,8 @@ def compose(work: Path, project: str, *words: str) -> bytes:
 
 def list_services(project: str) -> list[dict[str, str]]:
     """Service, state and status of each container of the project."""
-    text = run(
-        ["docker", "ps", "-a", "--filter", f"label=com.docker.compose.project={project}", "--format", "{{json .}}"],
-        timeout=20,
+    text = _ask(
+        ["docker", "ps", "-a", "--filter", f"label=com.docker.compose.project={project}", "--format", "{{json .}}"]
     )
     rows = [json.loads(line) for line in text.splitlines()]
     return [

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from rackctl.core.load import parse_rack
 from rackctl.core.model import Rack
 from rackctl.core.tree import Tree
 from rackctl.errors import BusyError, ConfigError
+
+_MOST = 8 << 20  # bytes of rack.yml; a thousand nodes need a fortieth of it
 
 
 class RackFolder:
@@ -39,7 +42,7 @@ class RackFolder:
         """Raises ConfigError when rack.yml is absent, unreadable or wrong."""
         file = self.path / "rack.yml"
         try:
-            return parse_rack(file.read_bytes().decode(), str(file), self.catalog())
+            return parse_rack(_read_limited(file).decode(), str(file), self.catalog())
         except FileNotFoundError as absent:
             raise ConfigError(
                 "there is no rack.yml here",
@@ -145,6 +148,44 @@ class RackFolder:
         for folder, _, _ in os.walk(aside):
             os.chmod(folder, 0o755)  # noqa: S103 nobody must be able to read it
         aside.rename(target)
+
+
+def refuse_existing(file: Path) -> None:
+    """Raises ConfigError when there is anything by this name, a dead link too."""
+    if os.path.lexists(file):
+        raise ConfigError(f"{file.name} is there already", str(file), "edit it, or name another folder")
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write a file whole or not at all, never over another. Raises ConfigError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.new")
+    try:
+        with open(aside, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        try:
+            os.link(aside, file)  # a rename would replace what came there meanwhile
+        except OSError as unlinkable:
+            refuse_existing(file)
+            if unlinkable.errno not in (errno.EPERM, errno.EOPNOTSUPP):  # FAT and some network shares
+                raise
+            aside.rename(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read_limited(file: Path) -> bytes:
+    """A pipe or a device would never end, and YAML of this size is not one rack."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no file"
+        raise ConfigError(f"is {kind}, not a YAML file", str(file), "move it away; rackctl init writes a rack.yml")
+    if found.st_size > _MOST:
+        size = f"{found.st_size / 2**20:.1f} MiB"
+        raise ConfigError(f"is {size} long; at most {_MOST >> 20} MiB are read", str(file), "is that the right file?")
+    return file.read_bytes()
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

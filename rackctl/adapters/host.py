@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
+import sys
 from pathlib import Path
 
-from rackctl.adapters.proc import run
-from rackctl.errors import BusyError, ConfigError, RackError
+from rackctl.errors import BusyError, ConfigError
 
 
 def default_address() -> str:
@@ -26,6 +28,8 @@ def check_address(address: str) -> None:
     """Raises ConfigError when the address is not on this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
+            if address == "0.0.0.0":  # noqa: S104 it can be bound, but no node can ask it
+                raise OSError("any address")
             sock.bind((address, 0))
         except OSError as wrong:
             raise ConfigError(
@@ -38,7 +42,9 @@ def check_address(address: str) -> None:
 def port_is_free(address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
     """Whether the port can be bound now."""
     with socket.socket(socket.AF_INET, kind) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On UDP it would let two servers share the port, and each would miss the packets of the other.
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((address, port))
         except OSError as wrong:
@@ -50,15 +56,57 @@ def require_port(address: str, port: int, kind: socket.SocketKind, remedy: str) 
     """Raises BusyError that names the process holding the port."""
     if port_is_free(address, port, kind):
         return
-    udp = kind == socket.SOCK_DGRAM
-    try:
-        lines = run(["ss", "-Hlnp", "-u" if udp else "-t", f"sport = :{port}"], timeout=5).decode().splitlines()
-        holder = lines[0].split("users:")[-1] if lines and "users:" in lines[0] else "a process that only root can see"
-    except RackError:
-        holder = "a process (install iproute2 to see which)"
-    raise BusyError(f"port {port}/{'udp' if udp else 'tcp'} of {address} is held by {holder}", remedy=remedy)
+    protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+    holder = _find_holder(_inodes(address, port, protocol)) or "a process that this user cannot see; root can"
+    raise BusyError(f"port {port}/{protocol} of {address} is held by {holder}", remedy=remedy)
+
+
+def _inodes(address: str, port: int, protocol: str) -> set[str]:
+    """The kernel's numbers of the sockets that have this port, from /proc/net (proc(5))."""
+    packed = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
+    found = set()
+    for table in (protocol, protocol + "6"):
+        try:
+            rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            host, _, number = fields[1].partition(":")
+            listens = protocol == "udp" or fields[3] == "0A"  # TCP_LISTEN
+            mine = host in (packed, "0" * len(host)) or host.endswith(packed)  # the last: IPv4 within IPv6
+            if listens and mine and int(number, 16) == port:
+                found.add(fields[9])
+    return found
+
+
+def _find_holder(inodes: set[str]) -> str:
+    """`name (pid N)` of the first process that has one of these sockets open; empty when none can be seen."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda one: int(one.name)):
+        if wanted & _open_files(folder):
+            with contextlib.suppress(OSError):
+                return f"{(folder / 'comm').read_text().strip()} (pid {folder.name})"
+    return ""
+
+
+def _open_files(folder: Path) -> set[str]:
+    found = set()
+    with contextlib.suppress(OSError):  # another user's process, or gone by now
+        for link in (folder / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(link))
+    return found
 
 
 def ssh_public_keys() -> list[str]:
-    """The user's SSH public keys, one line each."""
-    return [file.read_text().strip() for file in sorted(Path.home().glob(".ssh/*.pub"))]
+    """The user's SSH public keys, one line each; none when they cannot be read."""
+    found = []
+    for file in sorted(Path(os.path.expanduser("~")).glob(".ssh/*.pub")):
+        try:
+            lines = file.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        # sshd(8): a key's line begins with its type. A file in PEM or RFC 4716 form has no such line.
+        found += [line.strip() for line in lines if line.startswith(("ssh-", "ecdsa-", "sk-"))]
+    return found

@@ -38,19 +38,16 @@ def init(
 
     Example: rackctl init myrack
     """
+    from rackctl.adapters.folder import refuse_existing, write_new
     from rackctl.adapters.host import check_address, default_address, port_is_free, ssh_public_keys
     from rackctl.core.starter import render_starter
-    from rackctl.errors import ConfigError
 
     file = folder / "rack.yml"
-    if file.exists():
-        raise ConfigError("rack.yml is there already", where=str(file), remedy="edit it, or name another folder")
+    refuse_existing(file)
     address = server or default_address()
     check_address(address)
     port = next((p for p in (83, 8083, 8183) if port_is_free(address, p)), 83)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(file, "x") as handle:
-        handle.write(render_starter(address, port, ssh_public_keys()))
+    write_new(file, render_starter(address, port, ssh_public_keys()))
     typer.echo(f"wrote {file}: server {address}, http port {port}\nnext: rackctl up --rack {folder}")
 
 

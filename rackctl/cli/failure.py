@@ -51,11 +51,12 @@ def as_rack_error(error: BaseException) -> RackError:
             return BusyError(
                 "the disk is full", where, "free some space, then run again; what was served before is still served"
             )
+        cache = "set XDG_CACHE_HOME to a folder that you may write to" if "/.cache" in where else ""
         if error.errno in _REFUSED and where:
-            remedy = "run as the user who owns it, or make it writable for you"
+            remedy = cache or "run as the user who owns it, or make it writable for you"
             return RackError(f"not allowed: {error.strerror}", where, remedy)
         if error.errno in _UNUSABLE and where:
-            return RackError(f"cannot be used: {error.strerror}", where, "name another file or folder")
+            return RackError(f"cannot be used: {error.strerror}", where, cache or "name another file or folder")
     text = " ".join(str(error).split())
     return InternalError(f"unexpected {type(error).__name__}" + (f": {text[:300]}" if text else ""))
 

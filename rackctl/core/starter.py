@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 
 _STARTER = """\
@@ -25,5 +27,10 @@ nodes: {{}}
 
 def render_starter(address: str, http_port: int, ssh_keys: Sequence[str]) -> str:
     """A rack.yml that `parse_rack` takes as it is."""
-    keys = "".join(f"\n  - {key}" for key in ssh_keys) or " []"
+    keys = "".join(f"\n  - {_scalar(key)}" for key in ssh_keys) or " []"
     return _STARTER.format(address=address, port=http_port, keys=keys)
+
+
+def _scalar(key: str) -> str:
+    # A key's comment is free text: ": " or " #" in it would end the YAML scalar. A JSON string is one in YAML too.
+    return key if re.fullmatch(r"[\w@.+/=-]+( [\w@.+/=-]+)*", key) else json.dumps(key)
