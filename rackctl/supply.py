@@ -14,6 +14,7 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.core.catalog import Catalog
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
 from rackctl.core.model import OsRef
+from rackctl.errors import ConfigError
 
 
 def _cache_folder() -> Path:
