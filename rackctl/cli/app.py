@@ -55,8 +55,9 @@ def main() -> None:
     """Entry point. Whatever ends a command becomes one message and its documented exit code."""
     try:
         from rackctl.cli import dhcp, lab, lint, mac, nodes, oses, power, services  # noqa: F401 their commands register themselves
+        from rackctl.cli.lazy import narrow
 
-        code = app(standalone_mode=False)
+        code = narrow(app, sys.argv[1:])(standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # newer typers turn Ctrl-C into this
             raise KeyboardInterrupt
