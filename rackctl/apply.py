@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,10 @@ from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.folder import RackFolder
 from rackctl.core.lock import RackLock
 from rackctl.core.model import Rack
+from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
 from rackctl.core.render import render_embed, render_rack
 from rackctl.core.tree import Tree
+from rackctl.errors import ServeError
 from rackctl.supply import CACHE, Release, lock_releases, supply_release
 
 Report = Callable[[str], None]
@@ -23,14 +25,18 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Up:
-    """What `up` did: the id that is served, whether anything changed, and what the router is to say."""
+    """What `up` did: the id that is served, the steps that led there, and what the router is to say."""
 
     tree: str
-    changed: bool
+    plan: Plan
     lane: str
     reason: str
     bios_file: str
     efi_file: str
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON object."""
+        return {**self.__dict__, "plan": self.plan.to_json(), "changed": bool(self.plan.steps)}
 
 
 def _sha256(file: Path) -> str:
@@ -67,14 +73,50 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         rack = rack.with_versions({(one.os, one.wanted): one.version for one in releases})
         sources: dict[str, Path] = {}
         tree = _render(folder, rack, build, releases, tags, sources)
-        changed = folder.served_id() != tree.id
-        if changed or not _all_running(folder):
-            _require_ports(folder, rack)
-            folder.publish(tree, sources)
-            engine.compose(folder.work, folder.project, "up", "-d", "--remove-orphans")
-            _prove(rack, tree)
-            changed = True
-    return Up(tree.id, changed, build.lane, build.reason, build.bios_file, build.efi_file)
+        plan = make_plan(gather(folder, tree, sources), tree, engine.SERVICES)
+        apply_plan(folder, rack, plan, tree, sources, report)
+    return Up(tree.id, plan, build.lane, build.reason, build.bios_file, build.efi_file)
+
+
+def gather(folder: RackFolder, tree: Tree, sources: Mapping[str, Path]) -> Facts:
+    """What is so on this machine, for the plan. Raises EngineError."""
+    served = folder.served_id()
+    damaged = folder.find_damage(tree, sources) if served == tree.id else ()
+    services = {one.service: one.state for one in engine.list_services(folder.project)}
+    return Facts(served, damaged, services, folder.started)
+
+
+def apply_plan(
+    folder: RackFolder, rack: Rack, plan: Plan, tree: Tree, sources: Mapping[str, Path], report: Report
+) -> None:
+    """Carry out the steps. Killed at any point, one whole tree is served, and the next plan brings it to an end."""
+    if plan.has("start"):
+        _require_ports(folder, rack)
+    if plan.has("publish"):
+        folder.publish(tree, sources)
+    if plan.has("start"):
+        folder.started = None
+        report("starting the services")
+        engine.compose_up(folder.work, folder.project)
+        folder.started = compose_sum(tree)
+    if plan.has("prove"):
+        report(f"reading back what is served at {rack.server.address}")
+        _prove(folder, rack, tree)
+
+
+def _prove(folder: RackFolder, rack: Rack, tree: Tree) -> None:
+    try:
+        probe.prove_tree(rack.server.address, rack.server.http_port, tree)
+    except ServeError as wrong:
+        for one in engine.list_services(folder.project):
+            if one.state != "running":
+                words = engine.last_words(folder.project, one.service, 4)
+                raise ServeError(
+                    f"the {one.service} container is {one.state}; its last words:\n{words}",
+                    wrong.where,
+                    f"docker logs {one.id[:12]} has more; rackctl up starts it again",
+                ) from wrong
+        raise
 
 
 def _render(
@@ -98,12 +140,8 @@ def _render(
     return render_rack(rack, sums, digests(build.files), folder.project, images, folder.catalog())
 
 
-def _all_running(folder: RackFolder) -> bool:
-    running = {row["service"] for row in engine.list_services(folder.project) if row["state"] == "running"}
-    return running.issuperset(engine.SERVICES)
-
-
 def _require_ports(folder: RackFolder, rack: Rack) -> None:
+    """Where our own services run already, they hold the ports."""
     if engine.list_services(folder.project):
         return
     host.require_port(
@@ -114,22 +152,11 @@ def _require_ports(folder: RackFolder, rack: Rack) -> None:
     )
 
 
-def _prove(rack: Rack, tree: Tree) -> None:
-    """Read every loader by TFTP and every script and artifact by HTTP from the address that nodes will use."""
-    address, port = rack.server.address, rack.server.http_port
-    probe.wait_http(address, port)
-    for path, digest in tree.artifacts.items():
-        kind, name = path.split("/", 1)
-        content = probe.read_tftp(address, name) if kind == "tftp" else probe.read_http(address, port, "/" + name)
-        probe.prove_same(path, content, digest)
-    for path, rendered in tree.files.items():
-        if path.startswith("http/"):
-            content = probe.read_http(address, port, path.removeprefix("http"))
-            probe.prove_same(path, content, hashlib.sha256(rendered).hexdigest())
-
-
-def bring_down(folder: RackFolder) -> None:
-    """Stop and remove the services; logs and artifacts stay."""
-    if folder.served_id():
-        with folder.lock():
-            engine.compose(folder.work, folder.project, "down")
+def bring_down(folder: RackFolder) -> bool:
+    """Stop and remove the services; logs and artifacts stay. False when nothing was there. Raises EngineError."""
+    if not engine.list_services(folder.project):
+        return False
+    with folder.lock():
+        folder.started = None
+        engine.compose_down(folder.work, folder.project)
+    return True

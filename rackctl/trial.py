@@ -116,6 +116,6 @@ def loader_for(folder: RackFolder, firmware: str) -> str:
 
 def require_services(folder: RackFolder) -> None:
     """Raises ServeError when the rack is not up."""
-    running = {row["service"] for row in engine.list_services(folder.project) if row["state"] == "running"}
+    running = {one.service for one in engine.list_services(folder.project) if one.state == "running"}
     if missing := set(engine.SERVICES) - running:
         raise ServeError(f"not running: {', '.join(sorted(missing))}", str(folder.path), "rackctl up first")

@@ -17,5 +17,5 @@ def build_discovery(out: Path, report: Callable[[str], None]) -> dict[str, Path]
     target = out / hash_inputs(context)
     if not all((target / name).is_file() for name in _FILES):
         report("building the discovery OS from Debian packages (about a minute)")
-        build_files(context, "Dockerfile", target, _FILES, report)
+        build_files("discovery OS", context, "Dockerfile", target, _FILES, report)
     return {name: target / name for name in _FILES}

@@ -1,21 +1,48 @@
-"""Adapter: the Docker engine. Brings the generated compose file up and down, and tells what runs."""
+"""Adapter: the Docker engine. Brings the generated compose file up and down, and tells what runs.
+
+python-on-whales speaks compose, which the engine's API does not have; the docker SDK answers questions in milliseconds,
+where each call of the docker program costs a process.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rackctl.adapters.proc import run
 from rackctl.errors import EngineError
+
+if TYPE_CHECKING:
+    import docker
+    from python_on_whales import DockerClient
 
 SERVICES = ("tftp", "microhttp")
 _LEAST_MAJOR = 23  # the first with BuildKit as the default builder and named build contexts
 _INSTALL = (
     "install Docker >= 23 with compose v2 and buildx, start it, then run again; in a checkout, make engine does it"
 )
+
+
+@dataclass(frozen=True)
+class Service:
+    """One container of a rack. state: `running`, `exited`...; health: `healthy`, `starting`, `unhealthy` or ``."""
+
+    id: str
+    service: str
+    state: str
+    health: str
+    image: str
+    started: str
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON object."""
+        return dict(self.__dict__)
 
 
 def check_engine() -> str:
@@ -71,44 +98,86 @@ def _no_engine(said: str) -> EngineError:
     return EngineError(f"the Docker engine does not answer: {said.strip().splitlines()[-1]}", where, _INSTALL)
 
 
-def compose(work: Path, project: str, *words: str) -> bytes:
-    """Run a docker compose verb on the generated file in `work`."""
-    argv = [
-        "docker",
-        "compose",
-        "-p",
-        project,
-        "--project-directory",
-        str(work),
-        "-f",
-        str(work / "served/current/compose.yml"),
-    ]
-    return run([*argv, *words], timeout=120)
+def compose_up(work: Path, project: str) -> None:
+    """Start the services of the published compose file, or change those that differ. Raises EngineError."""
+    with _compose(work, project) as client:
+        client.compose.up(detach=True, remove_orphans=True, quiet=True)
 
 
-def list_services(project: str) -> list[dict[str, str]]:
-    """Service, state and status of each container of the project."""
-    text = _ask(
-        ["docker", "ps", "-a", "--filter", f"label=com.docker.compose.project={project}", "--format", "{{json .}}"]
+def compose_down(work: Path, project: str) -> None:
+    """Stop and remove the services, and the project's network. Raises EngineError."""
+    with _compose(work, project) as client:
+        client.compose.down(remove_orphans=True, quiet=True)
+
+
+@contextmanager
+def _compose(work: Path, project: str) -> Iterator[DockerClient]:
+    from python_on_whales import DockerClient
+    from python_on_whales.exceptions import DockerException
+
+    file = work / "served/current/compose.yml"
+    client = DockerClient(
+        compose_files=[file] if file.exists() else [],
+        compose_project_name=project,
+        compose_project_directory=work,
     )
-    rows = [json.loads(line) for line in text.splitlines()]
-    return [
-        {"id": row["ID"], "service": row["Names"].split("-")[-2], "state": row["State"], "status": row["Status"]}
-        for row in rows
-    ]
+    try:
+        yield client
+    except DockerException as wrong:
+        tail = "\n".join((wrong.stderr or str(wrong)).strip().splitlines()[-12:])
+        raise EngineError(f"docker compose failed: {tail}", str(file), "mend what it names, then rackctl up") from wrong
+
+
+@contextmanager
+def _api() -> Iterator[docker.DockerClient]:
+    import docker
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        # The same engine that the docker program talks to: DOCKER_HOST, else the context in use.
+        host = os.environ.get("DOCKER_HOST") or ContextAPI.get_current_context().Host
+        client = docker.DockerClient(base_url=host, timeout=20)
+        try:
+            yield client
+        finally:
+            client.close()
+    except (DockerException, RequestException) as wrong:
+        raise _no_engine(str(wrong)) from wrong
+
+
+def list_services(project: str) -> list[Service]:
+    """Each container of the project, sorted by service. Raises EngineError."""
+    with _api() as client:
+        found = client.containers.list(all=True, filters={"label": f"com.docker.compose.project={project}"})
+        return sorted((_service(one.attrs) for one in found), key=lambda s: s.service)
+
+
+def _service(attributes: dict[str, Any]) -> Service:
+    state, config = attributes["State"], attributes["Config"]
+    return Service(
+        id=attributes["Id"],
+        service=config["Labels"].get("com.docker.compose.service", "?"),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        image=config["Image"],
+        started=state["StartedAt"],
+    )
 
 
 def private_memory(container: str) -> int | None:
-    """Anonymous bytes of a container (memory.stat: cgroup v1 `total_rss`, v2 `anon`); None when unreadable."""
-    full = run(["docker", "inspect", "--format", "{{.Id}}", container], timeout=10).decode().strip()
-    roots = (
-        f"/sys/fs/cgroup/memory/docker/{full}",
-        f"/sys/fs/cgroup/system.slice/docker-{full}.scope",
-        f"/sys/fs/cgroup/docker/{full}",
-    )
-    for root in roots:
-        file = Path(root) / "memory.stat"
-        if file.exists():
-            values = dict(line.split() for line in file.read_text().splitlines())
-            return int(values.get("anon", values.get("total_rss", 0)))
-    return None
+    """Bytes that are a container's own (memory.stat: `anon`, in cgroup v1 `total_rss`); None when it does not run."""
+    with _api() as client:
+        stats = client.api.stats(container, stream=False, one_shot=True).get("memory_stats", {}).get("stats", {})
+    found = stats.get("anon", stats.get("total_rss"))
+    return None if found is None else int(found)
+
+
+def last_words(project: str, service: str, lines: int = 8) -> str:
+    """The last lines of a service's output."""
+    for one in list_services(project):
+        if one.service == service:
+            with _api() as client:
+                return str(client.containers.get(one.id).logs(tail=lines).decode(errors="replace")).strip()
+    return ""

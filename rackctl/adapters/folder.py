@@ -81,6 +81,39 @@ class RackFolder:
         root = self.served / "current" / "tftp"
         return tuple(sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()))
 
+    def find_damage(self, tree: Tree, sources: Mapping[str, Path]) -> tuple[str, ...]:
+        """Paths of this tree that are absent on the disk or differ; sources: sha256 -> file.
+
+        A rendered file is compared byte for byte, an artifact by its size: its hash was checked when it was published.
+        """
+        root = self.served / "trees" / tree.id
+        return tuple(
+            path
+            for path, same in (
+                *((path, _has_content(root / path, content)) for path, content in tree.files.items()),
+                *((path, _has_size(root / path, sources[digest])) for path, digest in tree.artifacts.items()),
+            )
+            if not same
+        )
+
+    @property
+    def started(self) -> str | None:
+        """sha256 of the compose file with which the services were started, if that start came to its end."""
+        try:
+            return (self.work / "started").read_text().strip()
+        except OSError:
+            return None
+
+    @started.setter
+    def started(self, digest: str | None) -> None:
+        file = self.work / "started"
+        if digest is None:
+            file.unlink(missing_ok=True)
+            return
+        aside = file.with_suffix(".new")
+        aside.write_text(digest)
+        aside.rename(file)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One rackctl at a time; the kernel frees the lock of one that was killed. Raises BusyError."""
@@ -109,6 +142,10 @@ class RackFolder:
         trees.mkdir(parents=True, exist_ok=True)
         target = trees / tree.id
         try:
+            if target.is_dir() and self.find_damage(tree, sources):
+                damaged = trees / f".{tree.id}.damaged"
+                shutil.rmtree(damaged, ignore_errors=True)
+                target.rename(damaged)
             if not target.is_dir():
                 self._write_aside(tree, sources, trees / f".{tree.id}.part", target)
             fresh = self.served / ".current.new"
@@ -188,6 +225,20 @@ def _read_limited(file: Path) -> bytes:
     return file.read_bytes()
 
 
+def _has_content(file: Path, content: bytes) -> bool:
+    try:
+        return file.stat().st_size == len(content) and file.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _has_size(file: Path, source: Path) -> bool:
+    try:
+        return file.stat().st_size == source.stat().st_size
+    except OSError:
+        return False
+
+
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
@@ -196,3 +247,16 @@ def _link_or_copy(source: Path, target: Path) -> None:
             raise
         shutil.copyfile(source, target)
     target.chmod(0o644)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files below a folder, each inode once; what vanishes meanwhile counts nothing."""
+    found: dict[tuple[int, int], int] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                info = os.lstat(os.path.join(parent, name))
+            except OSError:
+                continue
+            found[info.st_dev, info.st_ino] = info.st_size
+    return sum(found.values())

@@ -17,27 +17,28 @@ from rackctl.errors import EngineError
 
 Report = Callable[[str], None]
 
-EVERY = 5.0  # seconds between two lines about a build
+FIRST = 5.0  # seconds until the first line about a build; each further one comes a third of its age later
 _REMEDY = "make engine sets up the base image; the build needs a Debian mirror"
 _STEP = re.compile(r"#\d+ \[(.+?)\] ")  # BuildKit's plain progress: `#8 [objects 3/3] RUN make ...`
 
 
 class BuildProgress:
-    """Takes BuildKit's plain lines and says every few seconds how long the build runs and at which step it is."""
+    """Takes BuildKit's plain lines and says now and then how long the build runs and at which step it is."""
 
     def __init__(self, what: str, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._what, self._report, self._clock = what, report, clock
-        self._start = self._told = clock()
+        self._start = clock()
+        self._due = FIRST
         self._step = "starting"
 
     def __call__(self, line: str) -> None:
         """One line of BuildKit's; most calls report nothing."""
         if found := _STEP.match(line):
             self._step = found[1]
-        now = self._clock()
-        if now - self._told >= EVERY:
-            self._told = now
-            self._report(f"{self._what}: {now - self._start:.0f} s, at {self._step}")
+        age = self._clock() - self._start
+        if age >= self._due:
+            self._due = age * 4 / 3 + FIRST
+            self._report(f"{self._what}: {age:.0f} s, at step {self._step}")
 
 
 def hash_inputs(folder: Path, *more: str) -> str:
@@ -69,11 +70,11 @@ def build_image(name: str, report: Report) -> str:
 
 
 def build_files(
-    context: Path, dockerfile: str, target: Path, names: Sequence[str], report: Report, *options: str
+    what: str, context: Path, dockerfile: str, target: Path, names: Sequence[str], report: Report, *options: str
 ) -> None:
     """Run the build and put the files of its last stage into `target`: written aside, then renamed.
 
-    names: what target must hold in the end; when it does already (another rackctl was quicker), nothing is built.
+    what: for people. names: what target must hold in the end; when it does already (another rackctl was quicker), nothing is built.
     Raises EngineError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def build_files(
         aside.mkdir()
         argv = ["docker", "buildx", "build", "--progress=plain", "-f", str(context / dockerfile)]
         argv += ["--output", f"type=local,dest={aside}", *options, str(context)]
-        stream(argv, BuildProgress(target.parent.name, report), remedy=_REMEDY)
+        stream(argv, BuildProgress(what, report), remedy=_REMEDY)
         if missing := [name for name in names if not (aside / name).is_file()]:
             raise EngineError(f"the build made no {', '.join(missing)}", str(context / dockerfile), "rackctl up again")
         shutil.rmtree(target, ignore_errors=True)

@@ -136,7 +136,7 @@ def _build_prebuilt(script: str, out: Path, reason: str, report: Report) -> Ipxe
         with _context(context, script) as folder:
             (folder / "pxelinux.cfg").mkdir()
             (folder / "pxelinux.cfg/default").write_text(_PXELINUX)
-            build_files(folder, "Dockerfile.prebuilt", target, names, report)
+            build_files("iPXE", folder, "Dockerfile.prebuilt", target, names, report)
     return IpxeBuild("prebuilt", reason, {name: target / name for name in names}, "pxelinux.0", "ipxe.efi", reused)
 
 

@@ -7,11 +7,15 @@ import http.client
 import socket
 import struct
 import time
+from collections.abc import Iterable
+from urllib.parse import quote
 
+from rackctl.core.tree import Tree
 from rackctl.errors import ServeError
 
 # RFC 1350 section 5 opcodes; RFC 2347 section 2 for OACK.
 _RRQ, _DATA, _ACK, _ERROR, _OACK = 1, 3, 4, 5, 6
+AGENT = "rackctl-probe"  # microhttp writes no log line for it: it is no node
 _BLOCK = 1468  # fits an Ethernet frame of 1500 with IP, UDP and TFTP headers (RFC 2348)
 
 
@@ -56,46 +60,65 @@ def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3) -> 
                     return bytes(content)
 
 
-def read_http(address: str, port: int, path: str) -> bytes:
-    """GET one file. Raises ServeError."""
-    where = f"http://{address}:{port}{path}"
-    connection = http.client.HTTPConnection(address, port, timeout=10)
+def prove_tree(address: str, port: int, tree: Tree, limit: float = 20.0) -> None:
+    """Read the whole tree over the wire and compare sizes and hashes: tftp/ by TFTP, http/ by HTTP.
+
+    limit: seconds that the services may take to answer at all. Raises ServeError.
+    """
+    wait_http(address, port, limit)
+    connection = http.client.HTTPConnection(address, port, timeout=30)
     try:
-        connection.request("GET", path, headers={"User-Agent": "rackctl-probe"})
-        answer = connection.getresponse()
-        content = answer.read()
-    except (OSError, http.client.HTTPException) as wrong:
-        raise ServeError(
-            f"no answer: {wrong}",
-            where=where,
-            remedy="docker logs of the microhttp container; a firewall on that TCP port?",
-        ) from wrong
+        for path, digest in sorted(_sums(tree).items()):
+            service, _, name = path.partition("/")
+            if service == "tftp":
+                where, found = f"tftp://{address}/{name}", _hash([read_tftp(address, name)])
+            else:
+                where, found = f"http://{address}:{port}/{name}", _hash_http(connection, f"/{name}")
+            if found != digest:
+                raise ServeError(
+                    f"what came has sha256 {found}, published was {digest}", where, "is another server on this port?"
+                )
     finally:
         connection.close()
+
+
+def _sums(tree: Tree) -> dict[str, str]:
+    rendered = {path: _hash([content]) for path, content in tree.files.items() if path.startswith(("tftp/", "http/"))}
+    return {**rendered, **tree.artifacts}
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
+
+
+def _hash_http(connection: http.client.HTTPConnection, path: str) -> str:
+    """sha256 of one file, read in pieces: an initrd can have gigabytes."""
+    where = f"http://{connection.host}:{connection.port}{path}"
+    try:
+        connection.request("GET", quote(path), headers={"User-Agent": AGENT})
+        answer = connection.getresponse()
+        found = _hash(iter(lambda: answer.read(1 << 20), b""))
+    except (OSError, http.client.HTTPException) as wrong:
+        raise ServeError(f"no answer: {wrong}", where, "a firewall on that TCP port? rackctl status") from wrong
     if answer.status != 200:
-        raise ServeError(f"HTTP status {answer.status}", where=where, remedy="rackctl up publishes the files again")
-    return content
+        raise ServeError(f"HTTP status {answer.status}", where, "rackctl up publishes the files again")
+    return found
 
 
-def prove_same(where: str, content: bytes, digest: str) -> None:
-    """Raises ServeError when the bytes that came are not those that were published."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise ServeError(
-            f"{len(content)} bytes came with sha256 {found}, published was {digest}",
-            where=where,
-            remedy="is another server on this port? rackctl status",
-        )
-
-
-def wait_http(address: str, port: int, limit: float = 20.0) -> None:
+def wait_http(address: str, port: int, limit: float) -> None:
     """Wait until the HTTP service answers. limit in seconds. Raises ServeError."""
     end = time.monotonic() + limit
     while True:
+        connection = http.client.HTTPConnection(address, port, timeout=5)
         try:
-            read_http(address, port, "/healthz")
+            _hash_http(connection, "/healthz")
             return
         except ServeError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)
+        finally:
+            connection.close()

@@ -17,6 +17,14 @@ def say(line: str) -> None:
     typer.echo(line)
 
 
+def show_bytes(size: int) -> str:
+    """A size for people, in binary units: `512 B`, `1.4 MiB`."""
+    amount, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.0f} B" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
 def show_timeline(timeline: Timeline) -> str:
     """One boot as a bar per stage, with the seconds from the end of the stage before to its own end."""
     last = max((stage.end for stage in timeline.stages), default=timeline.started)

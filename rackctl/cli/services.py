@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say
+from rackctl.cli.out import say, show_bytes
 
 
 @app.command("build-ipxe")
@@ -72,14 +72,17 @@ def up(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
         done = apply.bring_up(folder, report, progress)
     if as_json:
-        typer.echo(json.dumps(done.__dict__))
+        typer.echo(json.dumps(done.to_json()))
         return
-    if not done.changed:
+    if not done.plan.steps:
         say(f"nothing to do: tree {done.tree} is served")
         return
+    for step in done.plan.steps[:-1]:
+        say(f"{step.verb}: {step.reason}")
     address = folder.read_rack().server.address
-    say(f"serving tree {done.tree}; iPXE from the {done.lane} lane ({done.reason})")
-    say("enter in your router's DHCP:")
+    say(f"serving tree {done.tree}, read back from {address} byte for byte")
+    say(f"iPXE: {done.lane} lane ({done.reason})")
+    say("enter in your router's DHCP (rackctl dhcp show --for KIND has it for yours):")
     say(f"  next-server (option 66)  {address}")
     say(f"  file (option 67)         {done.bios_file} for BIOS, {done.efi_file} for UEFI x86_64")
 
@@ -93,34 +96,37 @@ def down(rack: RackOption = Path()) -> None:
     from rackctl import apply
     from rackctl.adapters.folder import RackFolder
 
-    apply.bring_down(RackFolder(rack))
-    say("down: the services are stopped; logs and artifacts stay")
+    folder = RackFolder(rack)
+    folder.read_rack()
+    if apply.bring_down(folder):
+        say("down: the services are stopped; logs and artifacts stay")
+    else:
+        say("nothing to do: no service of this rack runs")
 
 
 @app.command()
 def status(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
-    """Services, what is served, and the memory they use.
+    """Services with their ports, what is served, disk and memory.
 
     Example: rackctl status --json
     """
-    from rackctl.adapters.engine import list_services, private_memory
     from rackctl.adapters.folder import RackFolder
+    from rackctl.status import gather_status
 
-    folder = RackFolder(rack)
-    server = folder.read_rack().server
-    services: list[dict[str, object]] = [
-        {**row, "private_bytes": private_memory(row["id"])} for row in list_services(folder.project)
-    ]
+    found = gather_status(RackFolder(rack))
     if as_json:
-        typer.echo(json.dumps({"tree": folder.served_id(), "services": services}))
+        typer.echo(json.dumps(found.to_json()))
         return
-    say(f"tree {folder.served_id() or 'none'}")
-    say(f"tftp {server.address}:69/udp, http {server.address}:{server.http_port}/tcp")
-    for row in services:
-        memory = row["private_bytes"]
-        say(
-            f"  {row['service']:<10} {row['status']}"
-            + (f", {int(str(memory)) / 2**20:.1f} MiB private" if memory is not None else "")
-        )
-    if not services:
-        say("  nothing runs: rackctl up starts it")
+    running = {one.service: one for one in found.services}
+    for name, port in found.ports.items():
+        one = running.get(name)
+        state = f"{one.state}{f' ({one.health})' if one.health else ''}" if one else "not running: rackctl up starts it"
+        memory = show_bytes(found.memory[name]) if name in found.memory else ""
+        say(f"{name:<10} {port:<24} {state:<20} {memory}".rstrip())
+    if found.memory:
+        say(f"memory     {show_bytes(sum(found.memory.values()))} private in all")
+    disk = {name: show_bytes(size) for name, size in found.disk.items()}
+    say(f"disk       tree {disk['tree']}, logs {disk['logs']}, cache {disk['cache']}; {disk['free']} are free")
+    say(f"serves     {f'tree {found.tree}' if found.tree else 'nothing'}")
+    for path in found.served:
+        say(f"           {path}")
