@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rackctl.errors import BootError, ConfigError, ServeError
 
 UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02"}  # 52:54:00 is QEMU's, so nobody's card
 # Seconds. A virtual machine under TCG on two busy cores takes up to five times its usual 12 s.
-SILENCE: Mapping[Stage, float] = {stage: 45.0 for stage in Stage if stage is not Stage.CHECKIN}
+SILENCE = 45.0
 _TICK = 0.2
 _LOGGED = 1.0  # a log line may come this much later than what it tells of
 
@@ -59,10 +59,12 @@ def boot_machine(
     machine: lab.Machine,
     image: str,
     watch: Watch,
-    *,
-    silence: Mapping[Stage, float] = SILENCE,
+    silence: float = SILENCE,
 ) -> Trial:
-    """Power the machine on and follow it. image: the lab's; watch is called with each new state of its timeline.
+    """Power the machine on and follow it.
+
+    image: the lab's. watch is called with each new state of the timeline. silence: seconds without a sign of life after
+    which it counts as stuck.
 
     Raises BootError that names the failed stage with the last lines of the console, and EngineError.
     """
@@ -73,7 +75,8 @@ def boot_machine(
     return Trial(timeline, running.console)
 
 
-def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: Mapping[Stage, float]) -> Timeline:
+def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: float) -> Timeline:
+    allowed: dict[Stage, float] = {stage: silence for stage in Stage if stage is not Stage.CHECKIN}
     events: list[Event] = []
     seen: tuple[str, ...] = ()
     asked = time.time()
@@ -81,7 +84,7 @@ def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silen
         alive, now = running.alive(), time.time()
         events.extend(read_events(logs))
         start = running.power_on()
-        found = fold_events(sorted(events, key=lambda e: e.time), now, silence=silence, power_on=start)
+        found = fold_events(sorted(events, key=lambda e: e.time), now, silence=allowed, power_on=start)
         timeline = latest_by_mac(found).get(mac)
         if timeline and (names := tuple(stage.name for stage in timeline.stages if stage.ok)) != seen:
             seen = names
@@ -93,8 +96,8 @@ def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silen
         if not alive:
             reached = seen[-1] if seen else "power-on"
             raise _failed("lab", f"the virtual machine ended after {reached}: {running.complaints()}", "", running)
-        if timeline is None and now - (start or asked) > silence[Stage.POWER] + _LOGGED:
-            reason = f"the firmware asked for no address within {silence[Stage.POWER]:.0f} s"
+        if timeline is None and now - (start or asked) > silence + _LOGGED:
+            reason = f"the firmware asked for no address within {silence:.0f} s"
             raise _failed("firmware", reason, "rackctl lab boot again; is the machine overloaded?", running)
         time.sleep(_TICK)
 

@@ -74,8 +74,8 @@ def build_files(
 ) -> None:
     """Run the build and put the files of its last stage into `target`: written aside, then renamed.
 
-    what: for people. names: what target must hold in the end; when it does already (another rackctl was quicker), nothing is built.
-    Raises EngineError.
+    what: for people. names: what target must hold in the end; when it does already (another rackctl was quicker),
+    nothing is built. Raises EngineError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):

@@ -110,17 +110,9 @@ def _build_source(
         report(f"building iPXE {PINNED_TAG} from {source} (minutes the first time, seconds after)")
         with unpacked(source) as tree, _context(context, script) as folder:
             layer = " ".join(TARGETS[name].make for name in sorted({*targets, *objects}))
-            arguments = ("--build-arg", f"OBJECTS={layer}", "--build-arg", f"TARGETS={makes}")
-            build_files(
-                folder,
-                "Dockerfile.source",
-                target,
-                makes.split(),
-                report,
-                "--build-context",
-                f"source={tree}",
-                *arguments,
-            )
+            arguments = ["--build-arg", f"OBJECTS={layer}", "--build-arg", f"TARGETS={makes}"]
+            arguments += ["--build-context", f"source={tree}"]
+            build_files("iPXE", folder, "Dockerfile.source", target, makes.split(), report, *arguments)
         _check_binaries(target, files)
     reason = f"commit {PINNED_COMMIT[:12]} in {source}"
     return IpxeBuild("source", reason, files, "undionly.kpxe", "snponly.efi", reused)

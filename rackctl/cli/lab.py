@@ -65,6 +65,7 @@ def boot(
     firmware: Annotated[Firmware, typer.Option(help="How the machine starts.")] = Firmware.bios,
     os: Annotated[str, typer.Option(help="Play the first machine of rack.yml that boots this OS.")] = "",
     memory: Annotated[int, typer.Option(help="MiB of the virtual machine.")] = 768,
+    silence: Annotated[float, typer.Option(help="Seconds without a sign of life after which it counts as stuck.")] = 45,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -99,5 +100,5 @@ def boot(
                 shown.add(stage.name)
                 tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
 
-    done = trial.boot_machine(folder, machine, image, watch)
+    done = trial.boot_machine(folder, machine, image, watch, silence)
     say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))

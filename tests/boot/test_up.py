@@ -1,0 +1,64 @@
+"""up, status, down against the real engine: served whole, repaired when damaged, left alone when right."""
+
+import json
+import os
+import re
+import socket
+from urllib.request import urlopen
+
+import pytest
+
+from boot.conftest import ADDRESS, Rig
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def rack(rig: Rig) -> Rig:
+    rig.write()
+    rig.run("up")
+    return rig
+
+
+def test_up_serves_and_a_second_up_does_nothing(rack: Rig) -> None:
+    assert "nothing to do" in rack.run("up").stdout
+    with urlopen(f"{rack.http}/boot/default.ipxe") as answer:
+        assert answer.read().startswith(b"#!ipxe\n")
+
+
+def test_up_repairs_what_was_damaged_and_starts_what_was_stopped(rack: Rig) -> None:
+    (rack.served / "http/boot/default.ipxe").write_text("#!ipxe\nshell\n")
+    (rack.served / "tftp/ipxe.efi").unlink()
+    said = rack.run("up").stdout
+    assert "publish: http/boot/default.ipxe and 1 more of the served tree is absent or damaged" in said
+    assert (rack.served / "tftp/ipxe.efi").stat().st_size > 100_000
+    rack.run("down")
+    assert "start: " in rack.run("up").stdout
+
+
+def test_status_tells_services_ports_disk_and_memory(rack: Rig) -> None:
+    found = json.loads(rack.run("status", "--json").stdout)
+    assert {one["service"]: one["state"] for one in found["services"]} == {"tftp": "running", "microhttp": "running"}
+    assert found["ports"]["tftp"] == f"{ADDRESS}:69/udp"
+    assert 0 < sum(found["memory"].values()) < 8 << 20
+    assert found["disk"]["free"] > 0 and "http/boot/default.ipxe" in found["served"]
+    text = rack.run("status").stdout
+    assert re.search(r"^microhttp +\S+:8083/tcp +running", text, re.M) and "private in all" in text
+
+
+def test_a_port_in_use_names_its_holder(rack: Rig) -> None:
+    rack.run("down")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((ADDRESS, 8083))
+        taken.listen()
+        failed = rack.run("up", want=7)
+    assert "port 8083/tcp" in failed.stderr and f"(pid {os.getpid()})" in failed.stderr and "http_port" in failed.stderr
+
+
+def test_bridge_network_serves_tftp_through_a_published_port(rack: Rig) -> None:
+    text = (rack.folder / "rack.yml").read_text().replace("http_port: 8083", "http_port: 8083, network: bridge")
+    (rack.folder / "rack.yml").write_text(text)
+    said = rack.run("up").stdout  # up itself reads each loader by TFTP from the published port
+    assert "read back from" in said
+    assert "ports:" in (rack.served / "compose.yml").read_text().split("microhttp:")[0]
