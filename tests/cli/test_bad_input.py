@@ -123,9 +123,10 @@ def test_no_engine_answers(rack: Path, host: str, command: str) -> None:
 
 
 def test_no_docker_command(rack: Path) -> None:
-    for command in ("up", "status"):
-        done = run_cli(command, cwd=rack, env={"PATH": "/nowhere"})
-        assert_refused(done, 3, "docker is not installed", "install Docker")
+    # `status` asks the engine itself, without the docker command: with neither, the engine is what it misses.
+    assert_refused(run_cli("up", cwd=rack, env={"PATH": "/nowhere"}), 3, "docker is not installed", "install Docker")
+    no_engine = {"PATH": "/nowhere", "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    assert_refused(run_cli("status", cwd=rack, env=no_engine), 3, "does not answer", "install Docker")
 
 
 @pytest.mark.parametrize(
