@@ -22,6 +22,7 @@ from rackctl.errors import BootError, ConfigError, ServeError
 UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02"}  # 52:54:00 is QEMU's, so nobody's card
 # Seconds. A virtual machine under TCG on two busy cores takes up to five times its usual 12 s.
 SILENCE = 45.0
+_LIVELY = 4  # times the silence that a starting kernel may take as long as it writes to its console
 _TICK = 0.2
 _LOGGED = 1.0  # a log line may come this much later than what it tells of
 
@@ -77,6 +78,7 @@ def boot_machine(
 
 def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: float) -> Timeline:
     allowed: dict[Stage, float] = {stage: silence for stage in Stage if stage is not Stage.CHECKIN}
+    lively: dict[Stage, float] = {**allowed, Stage.INITRD: silence * _LIVELY}
     events: list[Event] = []
     seen: tuple[str, ...] = ()
     asked = time.time()
@@ -84,7 +86,12 @@ def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silen
         alive, now = running.alive(), time.time()
         events.extend(read_events(logs))
         start = running.power_on()
-        found = fold_events(sorted(events, key=lambda e: e.time), now, silence=allowed, power_on=start)
+        found = fold_events(
+            sorted(events, key=lambda e: e.time),
+            now,
+            silence=lively if running.writes(now) else allowed,
+            power_on=start,
+        )
         timeline = latest_by_mac(found).get(mac)
         if timeline and (names := tuple(stage.name for stage in timeline.stages if stage.ok)) != seen:
             seen = names

@@ -49,6 +49,10 @@ class Running:
                 return float(json.loads(line)["t"])
         return None
 
+    def writes(self, now: float) -> bool:
+        """Whether the machine wrote to its console within the last ten seconds; now in seconds of the epoch."""
+        return self.console.exists() and now - self.console.stat().st_mtime < 10
+
     def complaints(self) -> str:
         """What the lab itself said, without the router's lines."""
         lines = self.router.read_text(errors="replace").splitlines()

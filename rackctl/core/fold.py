@@ -51,7 +51,7 @@ class Boot:
     """A boot being folded. `cached` is for who judges it: emptied by every further event."""
 
     __slots__ = (
-        "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loads", "local",
+        "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader", "loads", "local",
         "looped", "mac", "reached", "stages", "started",
     )  # fmt: skip
 
@@ -64,6 +64,7 @@ class Boot:
         self.stages: dict[Stage, StageTime] = {}
         self.failure: Event | None = None
         self.looped = 0
+        self.loader = ""  # the file that the firmware loaded: a loader may load more, a loop begins with the same again
         self.loads: deque[float] | None = None
         self.facts: dict[str, str] = {}
         self.inventory: float | None = None  # when the machine sent it
@@ -110,7 +111,7 @@ class Boot:
             if self.failure and self.failure.stage <= stage:
                 self.failure = None
             if stage is _LOADER:
-                self._count_load(time)
+                self._count_load(time, detail.get("file", ""))
         elif detail.get("problem") != "interrupted" and not self.done:
             self.failure = event
 
@@ -126,9 +127,11 @@ class Boot:
             began, ended = min(old.start, start), max(old.end, time)
             self.stages[stage] = StageTime(stage, began, ended, nbytes, old.ok, event.detail)
 
-    def _count_load(self, time: float) -> None:
+    def _count_load(self, time: float, file: str) -> None:
         if self.loads is None:
-            self.loads = deque(maxlen=LOOP_COUNT)
+            self.loads, self.loader = deque(maxlen=LOOP_COUNT), file
+        if file != self.loader:
+            return
         self.loads.append(time)
         if len(self.loads) == LOOP_COUNT and self.loads[-1] - self.loads[0] <= WINDOW:
             self.looped += 1

@@ -20,6 +20,8 @@ from rackctl.core.events import (
 # iPXE and shim ask for these by themselves; that they are absent is normal.
 OPTIONAL_TFTP = frozenset({"autoexec.ipxe", "revocations.efi", "revocations_sbat.efi", "shim_certificate.efi"})
 
+_PXELINUX_PROBE = re.compile(r"/pxelinux\.cfg/[0-9A-Fa-f-]{1,36}$", re.ASCII)
+
 # The form that entry.sh writes, with nothing escaped: nine lines in ten. Every other line goes the slow way.
 _PLAIN = re.compile(r'\{"t":(\d{1,10}\.\d{1,9}),"line":"([^"\\\x00-\x1f]{0,4096})"\}\r?\n?', re.ASCII)
 _PREFIX = re.compile(r"dnsmasq(-tftp|-dhcp)?(?:\[\d{1,10}\])?: ?(.*)", re.ASCII)
@@ -82,11 +84,16 @@ def _read_line(line: str) -> _Said | Unknown | None:
 def _is_dull(body: str) -> bool:
     return bool(_DULL.match(body) or (_DHCP.fullmatch(body) and re.search(r"DHCP(RELEASE|INFORM)\(", body))
                 or ((m := _ERROR.fullmatch(body)) and m[1] in ("0", "8") and parse_ip(m[3]))
-                or ((m := _MISSING.fullmatch(body)) and _name(m[1]) in OPTIONAL_TFTP))  # fmt: skip
+                or ((m := _MISSING.fullmatch(body)) and _is_optional(m[1])))  # fmt: skip
 
 
 def _name(path: str) -> str:
     return clean(path.rpartition("/")[2].rpartition("\\")[2])
+
+
+def _is_optional(path: str) -> bool:
+    # pxelinux asks for a file of this machine's UUID, MAC and each prefix of its address before `default`.
+    return _name(path) in OPTIONAL_TFTP or bool(_PXELINUX_PROBE.search(path))
 
 
 def _read_tftp(body: str) -> _Said | None:
@@ -94,7 +101,7 @@ def _read_tftp(body: str) -> _Said | None:
         match = pattern.fullmatch(body)
         ip = parse_ip(match[2]) if match else None
         if match and ip:
-            if problem and _name(match[1]) in OPTIONAL_TFTP:
+            if problem and _is_optional(match[1]):
                 return None if problem == "not-found" else (Stage.LOADER, None, ip, False, {"dull": "yes"})
             detail = {"file": clean(match[1])} | ({"problem": problem} if problem else {})
             return Stage.LOADER, None, ip, not problem, detail
