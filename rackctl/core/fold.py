@@ -51,8 +51,8 @@ class Boot:
     """A boot being folded. `cached` is for who judges it: emptied by every further event."""
 
     __slots__ = (
-        "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader", "loads", "local",
-        "looped", "mac", "reached", "stages", "started",
+        "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader", "loads",
+        "local", "looped", "mac", "reached", "stages", "started",
     )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
