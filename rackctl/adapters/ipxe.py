@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters.imagebuild import build_files, hash_inputs
-from rackctl.adapters.ipxesource import PINNED_COMMIT, PINNED_TAG, find_source, in_cache, unpacked
+from rackctl.adapters.ipxesource import PINNED_COMMIT, PINNED_TAG, PINNED_TREE, find_source, in_cache, keep_unpacked
 from rackctl.assets import find_asset
 from rackctl.core.pe import MACHINE_IA32, MACHINE_X86_64, pe_machine
 from rackctl.errors import EngineError
@@ -108,7 +108,8 @@ def _build_source(
     reused = all(file.is_file() for file in files.values())
     if not reused:
         report(f"building iPXE {PINNED_TAG} from {source} (minutes the first time, seconds after)")
-        with unpacked(source) as tree, _context(context, script) as folder:
+        tree = keep_unpacked(source, out / f"{PINNED_TREE[:16]}.source")
+        with _context(context, script) as folder:
             layer = " ".join(TARGETS[name].make for name in sorted({*targets, *objects}))
             arguments = ["--build-arg", f"OBJECTS={layer}", "--build-arg", f"TARGETS={makes}"]
             arguments += ["--build-context", f"source={tree}"]

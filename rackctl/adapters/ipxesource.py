@@ -104,6 +104,25 @@ def unpacked(source: Path) -> Iterator[Path]:
         yield top
 
 
+def keep_unpacked(source: Path, kept: Path) -> Path:
+    """The pinned commit's files in the folder `kept`, unpacked there the first time and hashed each time.
+
+    Kept for time: unpacking takes a second, and BuildKit sends again what lies under another path. Raises RackError.
+    """
+    if kept.is_dir() and git_tree_id(kept) == PINNED_TREE:
+        return kept
+    aside = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with unpacked(source) as tree:
+        shutil.copytree(tree, aside, symlinks=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    try:
+        aside.rename(kept)
+    except OSError:  # another rackctl was faster
+        shutil.rmtree(aside)
+    return kept
+
+
 def _remedy(source: Path) -> str:
     return f"it needs {PINNED_TAG}, commit {PINNED_COMMIT}: git -C {source} fetch --tags"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rackctl.adapters import ipxesource
-from rackctl.adapters.ipxesource import find_source, git_tree_id, unpacked
+from rackctl.adapters.ipxesource import find_source, git_tree_id, keep_unpacked, unpacked
 from rackctl.errors import RackError
 
 
@@ -70,6 +70,18 @@ def test_a_clone_without_the_commit_is_refused_with_the_remedy(repository: Path)
     with pytest.raises(RackError) as wrong, unpacked(repository):
         pass
     assert "12798ec29aa8" in wrong.value.remedy and "fetch --tags" in wrong.value.remedy
+
+
+def test_what_is_unpacked_is_kept_and_mended_when_it_was_touched(pinned: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "out" / "kept"
+    assert keep_unpacked(pinned, kept) == kept
+    inode = (kept / "run.sh").stat().st_ino
+    assert keep_unpacked(tmp_path / "the source is not asked for", kept) == kept
+    assert (kept / "run.sh").stat().st_ino == inode
+    (kept / "run.sh").write_text("#!/bin/sh\nevil\n")
+    keep_unpacked(pinned, kept)
+    assert "evil" not in (kept / "run.sh").read_text()
+    assert [one.name for one in kept.parent.iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>"])
