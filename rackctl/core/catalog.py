@@ -13,6 +13,7 @@ import difflib
 import io
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -281,6 +282,12 @@ def _line(tree: Any, path: tuple[Any, ...]) -> int:
     return line
 
 
+@lru_cache
+def _parse_shipped(file: Path) -> Entry:
+    # Once a process: an OS that is a default in rack.yml's model is looked up without the rack's own catalogue.
+    return parse_entry(file.read_text(encoding="utf-8"), str(file))
+
+
 class Catalog:
     """The OSes that can be named: the package's, and the user's own on top. A file is parsed when it is asked for."""
 
@@ -307,7 +314,7 @@ class Catalog:
                 file = self._folder / f"{name}.yml"
                 if not _NAME.fullmatch(name) or not file.is_file():
                     raise ConfigError(f"there is no OS {name!r}{self._near(name)}", remedy="rackctl os list")
-                self._parsed[name] = parse_entry(file.read_text(encoding="utf-8"), str(file))
+                self._parsed[name] = _parse_shipped(file)
         return self._parsed[name]
 
     def _near(self, name: str) -> str:
