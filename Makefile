@@ -3,7 +3,7 @@ PY   := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engine demo test check clean
+.PHONY: help venv engine demo test check bench clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ check: venv ## lint, format, types, import contracts
 
 test: check engine ## everything, the real boots among them
 	@pytest
+
+bench: venv engine ## the short benchmarks; RACK=DIR, a rack that is up, for those of the services
+	@RACK="$(RACK)" bash bench/run.sh
 
 clean: ## remove what rackctl made on this machine, its containers and images included
 	@bash scripts/clean.sh

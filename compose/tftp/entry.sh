@@ -12,7 +12,8 @@ write_log() {
         line=${line//[[:cntrl:]]/?}; line=${line//\\/\\\\}; line=${line//\"/\\\"}
         printf -v line '{"t":%s,"line":"%s"}' "$EPOCHREALTIME" "${line:0:2000}"
         printf '%s\n' "$line" >>"$LOG"
-        printf '%s\n' "$line" >&2
+        # docker logs gets what is not a plain success: the engine spends as much time on a line as dnsmasq on a file.
+        [[ $line == *']: sent '* ]] || printf '%s\n' "$line" >&2
         size=$((size + ${#line} + 1))
         ((size < LOG_BYTES)) && continue
         for ((n = LOG_PARTS; n > 1; n--)); do [ ! -e "$LOG.$((n - 1))" ] || mv -f "$LOG.$((n - 1))" "$LOG.$n"; done
