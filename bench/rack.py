@@ -18,6 +18,6 @@ def running_rack(argv: list[str]) -> RackFolder:
     rows = json.loads(
         subprocess.run([RACKCTL, "status", "--json", "--rack", argv[0]], capture_output=True, check=True).stdout
     )
-    if {row["service"] for row in rows["services"] if row["state"] == "running"} < {"tftp", "microhttp"}:
+    if not {"tftp", "microhttp"} <= {row["service"] for row in rows["services"] if row["state"] == "running"}:
         raise SystemExit(f"{argv[0]}: tftp and microhttp do not run: rackctl up")
     return folder
