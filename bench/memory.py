@@ -16,7 +16,7 @@ def main() -> int:
     out = subprocess.run(
         [RACKCTL, "status", "--json", "--rack", str(folder.path)], capture_output=True, check=True
     ).stdout
-    rows = {row["service"]: row["private_bytes"] for row in json.loads(out)["services"]}
+    rows = json.loads(out)["memory"]
     for service in ("tftp", "microhttp"):
         print(f"{service:<10} {rows[service] / 2**20:.2f} MiB private")
     return verdict("tftp and microhttp", (rows["tftp"] + rows["microhttp"]) / 2**20, 8.0, " MiB")
