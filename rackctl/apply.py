@@ -18,6 +18,7 @@ from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
 from rackctl.core.render import render_embed, render_rack
 from rackctl.core.tree import Tree
 from rackctl.errors import ServeError
+from rackctl.overlays import Overlay, make_overlays
 from rackctl.supply import CACHE, Release, lock_releases, supply_release
 
 Report = Callable[[str], None]
@@ -68,11 +69,12 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
             build = loaders.result()
             releases = [future.result() for future in supplies]
             tags = {name: future.result() for name, future in images.items()}
-        # Only what this rack.yml asks for stays in its lock.
-        lockfile.write_lock(folder.path, lock_releases(RackLock(), releases))
         rack = rack.with_versions({(one.os, one.wanted): one.version for one in releases})
-        sources: dict[str, Path] = {}
-        tree = _render(folder, rack, build, releases, tags, sources)
+        overlays, used = make_overlays(folder, rack, releases, lock, report, progress)
+        # Only what this rack.yml asks for stays in its lock.
+        lockfile.write_lock(folder.path, lock_releases(RackLock(packages=used.packages), releases))
+        sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
+        tree = _render(folder, rack, build, releases, overlays, tags, sources)
         plan = make_plan(gather(folder, tree, sources), tree, engine.SERVICES)
         apply_plan(folder, rack, plan, tree, sources, report)
     return Up(tree.id, plan, build.lane, build.reason, build.bios_file, build.efi_file)
@@ -124,6 +126,7 @@ def _render(
     rack: Rack,
     build: ipxe.IpxeBuild,
     releases: list[Release],
+    overlays: dict[str, Overlay],
     images: dict[str, str],
     sources: dict[str, Path],
 ) -> Tree:
@@ -137,7 +140,8 @@ def _render(
         key = f"{one.os}/{one.version}"
         sums[key] = {name: artifact.sha256 for name, artifact in one.artifacts.items()}
         sources.update({artifact.sha256: artifact.path for artifact in one.artifacts.values()})
-    return render_rack(rack, sums, digests(build.files), folder.project, images, folder.catalog())
+    added = {machine: (one.name, one.sha256) for machine, one in overlays.items()}
+    return render_rack(rack, sums, digests(build.files), folder.project, images, folder.catalog(), overlays=added)
 
 
 def _require_ports(folder: RackFolder, rack: Rack) -> None:

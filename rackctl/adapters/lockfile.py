@@ -23,7 +23,7 @@ def read_lock(folder: Path) -> RackLock:
 def write_lock(folder: Path, lock: RackLock) -> None:
     """Written aside, then renamed; nothing is written when nothing changed."""
     file, text = folder / "rack.lock", render_lock(lock)
-    if (not file.exists() and not lock.releases) or (file.exists() and file.read_text(encoding="utf-8") == text):
+    if (not file.exists() and lock == RackLock()) or (file.exists() and file.read_text(encoding="utf-8") == text):
         return
     aside = folder / ".rack.lock.new"
     with open(aside, "w", encoding="utf-8") as handle:

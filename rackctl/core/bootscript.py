@@ -16,11 +16,16 @@ _MAC = "m=${mac:hexhyp}"
 
 
 def render_boot_script(
-    rack: Rack, catalog: Catalog, name: str, node: Node | None, config: MachineConfig | None = None
+    rack: Rack,
+    catalog: Catalog,
+    name: str,
+    node: Node | None,
+    config: MachineConfig | None = None,
+    overlay: str = "",
 ) -> str:
     """The script of one node, or of every machine that is not in rack.yml. config: its own, if rendered already.
 
-    Raises ConfigError for an unknown OS.
+    overlay: the file that its initrd gets on top. Raises ConfigError for an unknown OS.
     """
     os = rack.os_of(node)
     entry = catalog.get(os.name)
@@ -28,7 +33,8 @@ def render_boot_script(
     if entry.boot == "local":
         return render_local_script(rack, name, told=node is not None or rack.unknown != "ignore")
     head.append(f"set os ${{base}}/os/{os.name}/{os.version}")
-    body = _chain(entry) if entry.boot == "chain" else _kernel(entry, kernel_line(rack, catalog, node, config))
+    chained = entry.boot == "chain"
+    body = _chain(entry) if chained else _kernel(entry, kernel_line(rack, catalog, node, config), overlay)
     return "\n".join(
         [
             *head,
@@ -78,11 +84,14 @@ def version_words(entry: Entry, os: OsRef) -> dict[str, str]:
     return {**words, "version": os.version, "arch": "amd64", "os_arch": entry.architectures.get("amd64", "amd64")}
 
 
-def _kernel(entry: Entry, line: tuple[str, ...]) -> list[str]:
+def _kernel(entry: Entry, line: tuple[str, ...], overlay: str) -> list[str]:
     kernels = [one for one in entry.artifacts if one.role == "kernel"]
     initrds = [one.name for one in entry.artifacts if one.role == "initrd"]
-    # On UEFI the kernel's EFI stub finds its initrd by this word; iPXE's BIOS loader ignores it.
-    words = " ".join(([f"initrd={initrds[0]}"] if initrds else []) + list(line))
+    initrds += [overlay] if overlay else []
+    # On UEFI the kernel's EFI stub finds its initrd by this word; iPXE's BIOS loader ignores it. Several are one file
+    # only under iPXE's own name for them all.
+    told = "initrd.magic" if len(initrds) > 1 else initrds[0] if initrds else ""
+    words = " ".join(([f"initrd={told}"] if told else []) + list(line))
     lines = _by_firmware(kernels, lambda one: f"kernel ${{os}}/{one.name}?{_MAC} {words} || goto failed")
     lines += [f"initrd --name {name} ${{os}}/{name}?{_MAC} || goto failed" for name in initrds]
     return [*lines, "boot || goto failed"]

@@ -207,6 +207,7 @@ class Entry(_Strict):
     keys: tuple[Keys, ...] = ()
     kernel_args: tuple[KernelWord, ...] = ()
     config: Config = Config()
+    initrd_links: dict[str, str] = {}  # links that its init makes at start: an overlay must not be in their way
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")

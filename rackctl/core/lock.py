@@ -51,10 +51,11 @@ class LockedRelease(_Strict):
 
 
 class RackLock(_Strict):
-    """Every fetched OS release of a rack."""
+    """Every fetched OS release of a rack, and `suite/name` -> Debian package of its overlays."""
 
     lock: Literal[1] = 1
     releases: tuple[LockedRelease, ...] = ()
+    packages: dict[str, LockedFile] = {}
 
     def find(self, os: str, wanted: str) -> LockedRelease | None:
         """The release that this wish meant when it was first asked."""
@@ -63,7 +64,7 @@ class RackLock(_Strict):
     def replaced(self, fresh: Iterable[LockedRelease]) -> RackLock:
         """With these in place of those of the same wish."""
         new = {(one.os, one.wanted): one for one in (*self.releases, *fresh)}
-        return RackLock(releases=tuple(new[key] for key in sorted(new)))
+        return self.model_copy(update={"releases": tuple(new[key] for key in sorted(new))})
 
 
 def parse_lock(text: str, name: str = "rack.lock") -> RackLock:

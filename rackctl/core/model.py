@@ -15,6 +15,7 @@ from rackctl.core.dhcp.settings import Address as NodeAddress
 from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
 from rackctl.core.macmodel import MacNode, MacSettings
 from rackctl.core.model_bmc import Bmc
+from rackctl.core.overlay import InitrdOverlay
 from rackctl.errors import ConfigError
 
 _MAC_DIGITS = re.compile(r"[0-9a-f]{12}")
@@ -132,6 +133,7 @@ class Node(MacNode, ConfigNode):
     firmware: Literal["bios", "uefi"] | None = None
     groups: tuple[Hostname, ...] = ()
     bmc: Bmc | None = None
+    initrd_overlays: tuple[InitrdOverlay, ...] = ()
 
 
 class Rack(_Strict):
@@ -146,6 +148,7 @@ class Rack(_Strict):
     ipxe: Annotated[str, Field(min_length=1)] = "auto"
     ssh_authorized_keys: tuple[SshKey, ...] = ()
     kernel_args: tuple[str, ...] = ()
+    initrd_overlays: tuple[InitrdOverlay, ...] = ()
     mac: MacSettings = MacSettings()
     dhcp: DhcpSection = DhcpSettings()
     bmc: Bmc | None = None
@@ -176,6 +179,10 @@ class Rack(_Strict):
         """How to reach that node's power: its own `bmc:` over the rack's. None when rack.yml does not say."""
         own = self.nodes[name].bmc
         return own.over(self.bmc) if own else None
+
+    def overlays_of(self, node: Node | None) -> tuple[InitrdOverlay, ...]:
+        """What is added to the initrd of a machine: the rack's, then its own."""
+        return (*self.initrd_overlays, *(node.initrd_overlays if node else ()))
 
     def os_releases(self) -> tuple[OsRef, ...]:
         """Every OS that some machine of this rack can boot, each once."""

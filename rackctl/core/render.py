@@ -31,11 +31,13 @@ def render_rack(
     images: Mapping[str, str],
     catalog: Catalog | None = None,
     inputs: Inputs | None = None,
+    overlays: Mapping[str, tuple[str, str]] | None = None,
 ) -> Tree:
     """The whole tree.
 
     releases: `os/version` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose project;
-    images: service -> image tag; inputs: what stands beside rack.yml.
+    images: service -> image tag; inputs: what stands beside rack.yml; overlays: machine, as in URLs -> name and sha256
+    of what its initrd gets on top.
     """
     catalog = catalog or Catalog()
     inputs = inputs or Inputs()
@@ -50,8 +52,12 @@ def render_rack(
     for name, node in [(DEFAULT, None), *rack.nodes.items()]:
         key = hyphenate(node.mac) if node else DEFAULT
         config = render_config(rack, catalog.get(rack.os_of(node).name), name if node else None, key, inputs)
-        files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node, config).encode()
         files.update({f"http/config/{path}": content for path, content in config.files.items()})
+        overlay, digest = (overlays or {}).get(key, ("", ""))
+        if overlay:
+            os = rack.os_of(node)
+            artifacts[f"http/os/{os.name}/{os.version}/{overlay}"] = digest
+        files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node, config, overlay).encode()
         if node and node.boot in ("once", "reinstall"):  # microhttp serves this one as soon as the node is installed
             files[f"http/boot/{key}.installed.ipxe"] = render_local_script(rack, name).encode()
     return Tree(files, artifacts)

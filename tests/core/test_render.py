@@ -39,6 +39,18 @@ def test_no_rancher_word_follows_the_double_dash_and_no_word_stands_twice() -> N
             assert len(words) == len(set(words))
 
 
+def test_an_overlay_is_a_second_initrd_of_its_machine_alone() -> None:
+    overlays = {"52-54-00-12-34-56": ("overlay-1.cpio.gz", "1" * 64)}
+    tree = render_rack(parse_rack(RACK), {}, {}, "rackctl-test", IMAGES, overlays=overlays)
+    script = tree.files["http/boot/52-54-00-12-34-56.ipxe"].decode()
+    assert " initrd=initrd.magic " in script
+    assert script.index("initrd --name initrd ") < script.index(
+        "initrd --name overlay-1.cpio.gz ${os}/overlay-1.cpio.gz?"
+    )
+    assert tree.artifacts["http/os/rancheros/v1.5.8/overlay-1.cpio.gz"] == "1" * 64
+    assert b"overlay" not in tree.files["http/boot/default.ipxe"]
+
+
 def test_the_id_follows_the_bytes() -> None:
     one = render_rack(parse_rack(RACK), {}, {}, "p", IMAGES)
     assert one.id == render_rack(parse_rack(RACK), {}, {}, "p", IMAGES).id

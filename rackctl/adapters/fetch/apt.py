@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 APT = Path("/etc/apt")
 BASE_IMAGE = "debian:trixie-slim"
 _COMPONENT = "main"
+_FIRMWARE = "non-free-firmware"  # under the same signature, whether or not this machine's apt takes from it
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,19 @@ def find_deb(
     suite: Suite, package: str, arch: str, store: Store, report: Report, progress: Progress | None = None
 ) -> Deb:
     """The package's place and sum. Raises FetchError when the suite has none of that name."""
-    packed = read_listed(suite, f"{_COMPONENT}/binary-{arch}/Packages.xz", store, report, progress)
-    try:
-        stanza = find_package(lzma.decompress(packed).decode(errors="replace"), package)
-    except lzma.LZMAError as wrong:
-        raise FetchError(f"broken Packages.xz: {wrong}", suite.mirror, "fetch it again") from wrong
-    if stanza is None:
-        raise FetchError(f"{suite.name} has no package {package}", suite.mirror, "rackctl os show tells the versions")
+    for component in (_COMPONENT, _FIRMWARE):
+        path = f"{component}/binary-{arch}/Packages.xz"
+        if path not in suite.listed:
+            continue
+        packed = read_listed(suite, path, store, report, progress)
+        try:
+            stanza = find_package(lzma.decompress(packed).decode(errors="replace"), package)
+        except lzma.LZMAError as wrong:
+            raise FetchError(f"broken Packages.xz: {wrong}", suite.mirror, "fetch it again") from wrong
+        if stanza:
+            return _deb(suite, stanza)
+    raise FetchError(f"{suite.name} has no package {package}", suite.mirror, "rackctl os show tells the versions")
+
+
+def _deb(suite: Suite, stanza: dict[str, str]) -> Deb:
     return Deb(stanza["Version"], f"{suite.mirror}/{stanza['Filename']}", int(stanza["Size"]), stanza["SHA256"])

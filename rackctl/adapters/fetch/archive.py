@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -50,7 +51,7 @@ def extract_member(archive: Path, member: str, target: Path) -> None:
 
 def _extract(archive: Path, member: str, target: Path) -> str | None:
     """None when it was written, else the member that a link leads to."""
-    with open(archive, "rb") as file, closing(_open_tar(file, archive)) as tar:
+    with open_archive(archive) as tar:
         for one in tar:
             name = one.name.removeprefix("./")
             if name != member:
@@ -67,6 +68,13 @@ def _extract(archive: Path, member: str, target: Path) -> str | None:
     raise FetchError(
         f"it holds no file {member}", str(archive), "the package's layout changed: mend its catalogue entry"
     )
+
+
+@contextmanager
+def open_archive(archive: Path) -> Iterator[tarfile.TarFile]:
+    """The files of a tar or a .deb, to read once from first to last."""
+    with open(archive, "rb") as file, closing(_open_tar(file, archive)) as tar:
+        yield tar
 
 
 def _join(base: str, link: str) -> str:
