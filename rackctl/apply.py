@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters import engine, host, imagebuild, ipxe, lockfile, probe
+from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.progress import Progress
+from rackctl.adapters.fetch.prune import remember_rack
 from rackctl.adapters.folder import RackFolder
 from rackctl.core.lock import RackLock
 from rackctl.core.model import Rack
@@ -72,6 +74,7 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         rack = rack.with_versions({(one.os, one.wanted): one.version for one in releases})
         overlays, used = make_overlays(folder, rack, releases, lock, report, progress)
         # Only what this rack.yml asks for stays in its lock.
+        remember_rack(Store(CACHE / "store"), folder.path)
         lockfile.write_lock(folder.path, lock_releases(RackLock(packages=used.packages), releases))
         sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
         tree = _render(folder, rack, build, releases, overlays, tags, sources)

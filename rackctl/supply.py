@@ -10,6 +10,7 @@ from pathlib import Path
 from rackctl.adapters import discovery, lockfile
 from rackctl.adapters.fetch import Artifact, Store, Upstream, fetch_release, find_locked, hash_file
 from rackctl.adapters.fetch.progress import Progress, Report
+from rackctl.adapters.fetch.prune import Pruned, prune, read_racks, remember_rack
 from rackctl.adapters.folder import RackFolder
 from rackctl.core.catalog import Catalog
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
@@ -91,9 +92,25 @@ def fetch_for_rack(
         consulted = RackLock() if update else lock
         wanted = [os] if os else used
         found = [supply_release(one, catalog, consulted, report, progress, folder.own_keys) for one in wanted]
+        remember_rack(Store(CACHE / "store"), folder.path)
         names = {(one.name, one.version) for one in used}
         lockfile.write_lock(folder.path, lock_releases(lock, [r for r in found if (r.os, r.wanted) in names]))
     return found
+
+
+def prune_store(report: Report) -> Pruned:
+    """Remove from the store what no rack of this user has in its lock; racks that are gone count no more.
+
+    Raises ConfigError for a lock that cannot be read: what it needs is then unknown.
+    """
+    store = Store(CACHE / "store")
+    wanted: set[str] = set()
+    for name in read_racks(store):
+        lock = lockfile.read_lock(Path(name))
+        files = [file for one in lock.releases for file in one.artifacts.values()] + list(lock.packages.values())
+        wanted |= {file.sha256 for file in files}
+        report(f"{name}: {len(files)} files stay")
+    return prune(store, wanted)
 
 
 def lock_releases(lock: RackLock, releases: Iterable[Release]) -> RackLock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from os import environ
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,11 @@ def fetch(
     os: Annotated[str, typer.Argument(help="A name of `rackctl os list` (default: all that rack.yml names).")] = "",
     version: Annotated[str, typer.Argument(help="Such as v1.5.8, v1.5.x, stable or latest.")] = "",
     update: Annotated[bool, typer.Option("--update", help="Ask upstream again and move rack.lock.")] = False,
+    limit_rate: Annotated[
+        str,
+        typer.Option(help="Bytes per second for all downloads together, as 500K or 2M.", envvar="RACKCTL_LIMIT_RATE"),
+    ] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what no rack's lock names from the store.")] = False,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -43,8 +49,14 @@ def fetch(
     from rackctl.adapters.folder import RackFolder
     from rackctl.cli.progress import live_progress
     from rackctl.core.load import parse_os
-    from rackctl.supply import fetch_for_rack
+    from rackctl.supply import fetch_for_rack, prune_store
 
+    if prune:
+        gone = prune_store(say)
+        say(f"removed {gone.files} files, {gone.nbytes / 2**20:.1f} MiB")
+        return
+    if limit_rate:
+        environ["RACKCTL_LIMIT_RATE"] = limit_rate
     folder = RackFolder(rack)
     wanted = parse_os(os, version, folder.catalog()) if os else None
     with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):

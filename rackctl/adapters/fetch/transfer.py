@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackctl import __version__
+from rackctl.adapters.fetch.hashing import GrowingHash
 from rackctl.adapters.fetch.progress import LineProgress, Progress, Report
+from rackctl.adapters.fetch.rate import current_rate
 from rackctl.adapters.fetch.store import Artifact, Store, hash_file
 from rackctl.errors import BusyError, FetchError, RackError
 
@@ -89,13 +91,11 @@ def fetch_file(
 def _bring(download: _Download, store: Store, check: Check | None) -> Path:
     """Download, check, keep."""
     expected, part = download.expected, download.part
-    download.run()
-    digest = hash_file(part)
+    digest = download.run()
     if download.blind and digest != expected.sha256:
         # What lay there was resumed on trust, since the server names no version of the file: begin anew.
         part.unlink()
-        download.run()
-        digest = hash_file(part)
+        digest = download.run()
     size = part.stat().st_size
     if expected.size is not None and size != expected.size:
         aside = store.reject(part, digest)
@@ -141,8 +141,8 @@ class _Download:
     blind: bool = field(default=False, init=False)
     total: int | None = field(default=None, init=False)
 
-    def run(self) -> None:
-        """Try until it is whole. Raises FetchError and BusyError."""
+    def run(self) -> str:
+        """Try until it is whole; its sha256. Raises FetchError and BusyError."""
         import requests
         from requests import exceptions
         from urllib3.exceptions import HTTPError
@@ -183,12 +183,12 @@ class _Download:
             "look at the network, then run again: it resumes where it ended",
         )
 
-    def _try(self, session: requests.Session) -> None:
-        """One request."""
+    def _try(self, session: requests.Session) -> str:
+        """One request; the sha256 of the file when it is whole."""
         have, tag = self.have(), self._tag()
         if have and have == self.expected.size:
             self.blind = True
-            return None
+            return hash_file(self.part)
         headers = {}
         if have and (tag or self.expected.sha256):
             headers["Range"] = f"bytes={have}-"
@@ -196,7 +196,8 @@ class _Download:
                 headers["If-Range"] = tag
         with session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
             if answer.status_code == 416 and "Range" in headers:
-                return self._settle_416(answer, have)
+                self._settle_416(answer, have)
+                return hash_file(self.part)
             _require_success(answer, self.url)
             resumed = answer.status_code == 206
             if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -209,8 +210,7 @@ class _Download:
             self._require_space(done)
             if not resumed:
                 self._begin(answer.headers.get("ETag", ""))
-            self._write(answer, done)
-        return None
+            return self._write(answer, done)
 
     def _settle_416(self, answer: requests.Response, have: int) -> None:
         # RFC 9110 section 15.5.17: the size of the file. A server that finds If-Range false sends 200 instead.
@@ -233,17 +233,22 @@ class _Download:
             aside.write_text(tag)
             aside.rename(file)
 
-    def _write(self, answer: requests.Response, done: int) -> None:
+    def _write(self, answer: requests.Response, done: int) -> str:
         most = None if self.expected.size is None else self.expected.size + _EXCESS
-        with open(self.part, "ab", buffering=0) as handle:
-            while chunk := answer.raw.read1(_CHUNK, decode_content=False):
+        rate = current_rate()
+        with open(self.part, "ab", buffering=0) as handle, GrowingHash(self.part, done, handle.fileno()) as digest:
+            while chunk := answer.raw.read1(rate.chunk if rate else _CHUNK, decode_content=False):
                 handle.write(chunk)
+                digest.take(chunk)
                 done += len(chunk)
+                if rate:
+                    rate.take(len(chunk))
                 self.progress(self.name, done, self.total)
                 if most is not None and done > most:
-                    return
+                    return hash_file(self.part)
         if self.total is not None and done != self.total:
             raise _Again(f"the transfer was cut at {done} of {self.total} bytes")
+        return digest.hexdigest()
 
     def _require_space(self, done: int) -> None:
         need, free = (self.total or 0) - done, shutil.disk_usage(self.part.parent).free

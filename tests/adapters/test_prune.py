@@ -1,0 +1,128 @@
+"""The store loses what no rack needs, the rate holds, and a bundle is taken only whole."""
+
+import io
+import json
+import os
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from fake_github import KERNEL, GitHub, sha
+
+from rackctl import bundle, supply
+from rackctl.adapters.fetch import Store, fetch_file
+from rackctl.adapters.fetch.prune import prune, read_racks, remember_rack
+from rackctl.adapters.fetch.rate import Rate, parse_rate
+from rackctl.adapters.folder import RackFolder
+from rackctl.errors import ConfigError, FetchError
+
+LATER = time.time() + 7200
+
+
+def test_what_a_lock_names_stays_and_the_rest_goes(hub: GitHub, tmp_path: Path) -> None:
+    hub.files |= {"a": b"wanted", "b": b"unwanted"}
+    store = Store(tmp_path)
+    for name in ("a", "b"):
+        fetch_file(f"{hub.url}/objects/{name}", store, name=name, report=lambda _line: None)
+    assert prune(store, {sha(b"wanted")}).files == 0, "young files stay"
+    gone = prune(store, {sha(b"wanted")}, LATER)
+    assert (gone.files, gone.nbytes) == (1, len(b"unwanted")) and store.find(sha(b"wanted"))
+
+
+def test_a_download_that_somebody_works_on_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    part = store.part("http://h/x")
+    part.write_bytes(b"half")
+    with store.lock(part.with_suffix(".lock")):
+        prune(store, set(), LATER)
+        assert part.exists()
+    assert prune(store, set(), LATER).files == 1 and not part.exists()
+
+
+def test_racks_are_noted_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    remember_rack(store, Path("/r"))
+    remember_rack(store, Path("/r"))
+    assert read_racks(store) == ["/r"]
+
+
+@pytest.mark.parametrize(("text", "rate"), [("500K", 512_000), ("2.5m", 2_621_440), ("100", 100)])
+def test_rates_are_read_as_curl_reads_them(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "0", "fast", "-1", "5T"])
+def test_other_rates_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="no rate"):
+        parse_rate(text)
+
+
+def test_a_cap_slows_the_download(hub: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.files["k"] = KERNEL
+    monkeypatch.setenv("RACKCTL_LIMIT_RATE", "700K")
+    start = time.monotonic()
+    fetch_file(f"{hub.url}/objects/k", Store(tmp_path), name="k", report=lambda _line: None)
+    assert time.monotonic() - start > 0.8 * len(KERNEL) / parse_rate("700K")
+    assert Rate(1000).chunk == 4096
+
+
+def make_bundle(file: Path, files: dict[str, bytes], sums: dict[str, str] | None = None, **more: object) -> Path:
+    named = sums if sums is not None else {name: sha(content) for name, content in files.items()}
+    manifest = {"format": 1, "rackctl": "0", "images": [], "files": named} | more
+    with tarfile.open(file, "w") as tar:
+        for name, content in [("manifest.json", json.dumps(manifest).encode()), ("rack.lock", b""), *files.items()]:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file
+
+
+@pytest.fixture
+def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RackFolder:
+    for module in (bundle, supply):
+        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(bundle.engine, "check_engine", lambda: "27")
+    (tmp_path / "rack").mkdir()
+    return RackFolder(tmp_path / "rack")
+
+
+def load(file: Path, rack: RackFolder) -> bundle.Bundle:
+    return bundle.load_bundle(file, rack, lambda _line: None)
+
+
+def test_a_good_bundle_lands_in_the_cache(tmp_path: Path, rack: RackFolder) -> None:
+    file = make_bundle(tmp_path / "b", {"cache/store/sha256/x": b"kernel", "cache/ipxe-out/k/ipxe.efi": b"efi"})
+    assert load(file, rack).files == 2 and load(file, rack).files == 2
+    assert (tmp_path / "cache/store/sha256/x").read_bytes() == b"kernel"
+
+
+@pytest.mark.parametrize(
+    ("files", "sums", "says"),
+    [
+        ({"cache/a": b"evil"}, {"cache/a": sha(b"good")}, "the manifest says"),
+        ({"cache/a": b"1", "cache/b": b"2"}, {"cache/b": sha(b"2")}, "does not name"),
+        ({"cache/../../a": b"1"}, None, "does not name"),
+        ({"/etc/a": b"1"}, None, "does not name"),
+        ({"etc/a": b"1"}, None, "belongs nowhere"),
+        ({}, {"cache/a": sha(b"1")}, "it lacks cache/a"),
+    ],
+)
+def test_a_bundle_that_is_not_what_it_says_is_refused(
+    tmp_path: Path, rack: RackFolder, files: dict[str, bytes], sums: dict[str, str] | None, says: str
+) -> None:
+    with pytest.raises(FetchError, match=says):
+        load(make_bundle(tmp_path / "b", files, sums), rack)
+    assert not (tmp_path / "cache/a").exists() and not (tmp_path / "a").exists()
+
+
+def test_a_bundle_that_is_cut_or_of_another_format_is_one_error(tmp_path: Path, rack: RackFolder) -> None:
+    file = make_bundle(tmp_path / "b", {"cache/a": os.urandom(99_999)})
+    file.write_bytes(file.read_bytes()[:50_000])
+    with pytest.raises(FetchError, match=r"broken bundle|sha256 of a"):
+        load(file, rack)
+    (tmp_path / "c").write_bytes(b"text")
+    with pytest.raises(FetchError, match="broken bundle"):
+        load(tmp_path / "c", rack)
+    with pytest.raises(ConfigError, match="format 2"):
+        load(make_bundle(tmp_path / "d", {}, format=2), rack)
