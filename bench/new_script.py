@@ -29,6 +29,7 @@ def new_script() -> float:
     if build.reused or script.encode() not in build.files["ipxe.efi"].read_bytes():
         raise SystemExit("ipxe.efi does not carry the new script")
     shutil.rmtree(OUT / made.name)
+    (OUT / f"{made.name}.lock").unlink(missing_ok=True)
     return took
 
 
