@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters import engine, host, imagebuild, ipxe, lockfile, probe
+from rackctl.adapters.bsdp_probe import ask_list
 from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.fetch.prune import remember_rack
@@ -18,8 +19,11 @@ from rackctl.core.lock import RackLock
 from rackctl.core.model import Rack
 from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
 from rackctl.core.render import render_embed, render_rack
+from rackctl.core.services import services_of
+from rackctl.core.targets import needed_targets
 from rackctl.core.tree import Tree
 from rackctl.errors import ServeError
+from rackctl.macbuild import add_mac_loaders
 from rackctl.overlays import Overlay, make_overlays
 from rackctl.supply import CACHE, Release, lock_releases, supply_release
 
@@ -49,7 +53,9 @@ def _sha256(file: Path) -> str:
 
 def build_loaders(rack: Rack, report: Report) -> ipxe.IpxeBuild:
     """The iPXE binaries with this rack's script."""
-    return ipxe.build_ipxe(render_embed(rack), CACHE / "ipxe-out", CACHE, rack.ipxe, report)
+    return ipxe.build_ipxe(
+        render_embed(rack), CACHE / "ipxe-out", CACHE, rack.ipxe, report, targets=needed_targets(rack)
+    )
 
 
 def bring_up(folder: RackFolder, report: Report, progress: Progress | None = None) -> Up:
@@ -62,7 +68,7 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
     with folder.lock():
         lock = lockfile.read_lock(folder.path)
         with ThreadPoolExecutor(max_workers=4) as pool:
-            images = {name: pool.submit(imagebuild.build_image, name, report) for name in engine.SERVICES}
+            images = {name: pool.submit(imagebuild.build_image, name, report) for name in services_of(rack)}
             loaders = pool.submit(build_loaders, rack, report)
             supplies = [
                 pool.submit(supply_release, os, folder.catalog(), lock, report, progress, folder.own_keys)
@@ -76,9 +82,10 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         # Only what this rack.yml asks for stays in its lock.
         remember_rack(Store(CACHE / "store"), folder.path)
         lockfile.write_lock(folder.path, lock_releases(RackLock(packages=used.packages), releases))
+        build = add_mac_loaders(rack, build, report)
         sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
         tree = _render(folder, rack, build, releases, overlays, tags, sources)
-        plan = make_plan(gather(folder, tree, sources), tree, engine.SERVICES)
+        plan = make_plan(gather(folder, tree, sources), tree, services_of(rack))
         apply_plan(folder, rack, plan, tree, sources, report)
     return Up(tree.id, plan, build.lane, build.reason, build.bios_file, build.efi_file)
 
@@ -112,6 +119,8 @@ def apply_plan(
 def _prove(folder: RackFolder, rack: Rack, tree: Tree) -> None:
     try:
         probe.prove_tree(rack.server.address, rack.server.http_port, tree)
+        if rack.mac.bsdp:
+            ask_list(rack.server.address)
     except ServeError as wrong:
         for one in engine.list_services(folder.project):
             if one.state != "running":
@@ -157,6 +166,9 @@ def _require_ports(folder: RackFolder, rack: Rack) -> None:
     host.require_port(
         rack.server.address, rack.server.http_port, socket.SOCK_STREAM, "set another server.http_port in rack.yml"
     )
+    if rack.mac.bsdp:
+        remedy = "that DHCP server shares its port with nobody: give it rackctl dhcp show's Mac classes instead"
+        host.require_port(rack.server.address, 67, socket.SOCK_DGRAM, remedy)
 
 
 def bring_down(folder: RackFolder) -> bool:

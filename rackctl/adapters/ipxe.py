@@ -17,6 +17,7 @@ from rackctl.adapters.imagebuild import build_files, hash_inputs
 from rackctl.adapters.ipxesource import PINNED_COMMIT, PINNED_TAG, PINNED_TREE, find_source, in_cache, keep_unpacked
 from rackctl.assets import find_asset
 from rackctl.core.pe import MACHINE_IA32, MACHINE_X86_64, pe_machine
+from rackctl.core.targets import DEFAULT_TARGETS
 from rackctl.errors import EngineError
 
 
@@ -38,7 +39,6 @@ TARGETS = {
     "ipxe-ia32.efi": Target("bin-i386-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_IA32),
     "snponly-ia32.efi": Target("bin-i386-efi/snponly.efi", 100_000, 2_000_000, MACHINE_IA32),
 }
-DEFAULT_TARGETS = ("undionly.kpxe", "ipxe.efi", "snponly.efi")
 _PXELINUX = "DEFAULT rackctl\nLABEL rackctl\n  KERNEL ipxe.lkrn\n  INITRD script.ipxe\n"
 
 _PREBUILT = (
@@ -78,7 +78,7 @@ def build_ipxe(
     """Build or reuse the binaries that carry `script`.
 
     targets: names in TARGETS; the prebuilt lane has files of its own. objects: the targets that the rack needs with any
-    script, so that all its scripts share one layer of objects.
+    of its scripts: all of them then share the layers of objects.
 
     source: `prebuilt`, or what `find_source` takes; auto falls back to the prebuilt lane. Raises EngineError, or
     RackError when the source is absent or is not the pinned commit.
@@ -91,29 +91,31 @@ def build_ipxe(
     return _build_source(script, out, found, report, targets, objects or targets)
 
 
-def plan_files(cache: Path, source: str) -> tuple[str, tuple[str, ...]]:
+def plan_files(cache: Path, source: str, targets: tuple[str, ...] = DEFAULT_TARGETS) -> tuple[str, tuple[str, ...]]:
     """The lane that `build_ipxe` would take, and the names it would make; builds nothing."""
     if source == "prebuilt" or (source == "auto" and not in_cache(cache)):
         return "prebuilt", _PREBUILT
-    return "source", DEFAULT_TARGETS
+    return "source", targets
 
 
 def _build_source(
     script: str, out: Path, source: Path, report: Report, targets: Sequence[str], objects: Sequence[str]
 ) -> IpxeBuild:
     context = find_asset("ipxe-build")
-    makes = " ".join(TARGETS[name].make for name in targets)
-    target = out / hash_inputs(context, "source", PINNED_COMMIT, script, makes)
+    target = out / hash_inputs(context, "source", PINNED_COMMIT, script, *sorted(targets))
     files = {name: target / TARGETS[name].make for name in targets}
     reused = all(file.is_file() for file in files.values())
     if not reused:
         report(f"building iPXE {PINNED_TAG} from {source} (minutes the first time, seconds after)")
         tree = keep_unpacked(source, out / f"{PINNED_TREE[:16]}.source")
         with _context(context, script) as folder:
-            layer = " ".join(TARGETS[name].make for name in sorted({*targets, *objects}))
-            arguments = ["--build-arg", f"OBJECTS={layer}", "--build-arg", f"TARGETS={makes}"]
-            arguments += ["--build-context", f"source={tree}"]
-            build_files("iPXE", folder, "Dockerfile.source", target, makes.split(), report, *arguments)
+            more = {*targets, *objects} - set(DEFAULT_TARGETS)
+            layers = {"OBJECTS": DEFAULT_TARGETS, "MORE": more, "TARGETS": targets}
+            arguments = ["--build-context", f"source={tree}"]
+            for key, names in layers.items():
+                arguments += ["--build-arg", f"{key}=" + " ".join(TARGETS[name].make for name in sorted(names))]
+            makes = [TARGETS[name].make for name in targets]
+            build_files("iPXE", folder, "Dockerfile.source", target, makes, report, *arguments)
         _check_binaries(target, files)
     reason = f"commit {PINNED_COMMIT[:12]} in {source}"
     return IpxeBuild("source", reason, files, "undionly.kpxe", "snponly.efi", reused)

@@ -22,8 +22,10 @@ def build_ipxe(rack: RackOption = Path()) -> None:
     """
     from rackctl import apply
     from rackctl.adapters.folder import RackFolder
+    from rackctl.macbuild import add_mac_loaders
 
-    build = apply.build_loaders(RackFolder(rack).read_rack(), say)
+    found = RackFolder(rack).read_rack()
+    build = add_mac_loaders(found, apply.build_loaders(found, say), say)
     say(f"iPXE: {build.lane} lane ({build.reason})")
     for name, file in build.files.items():
         say(f"  {name}: {file.stat().st_size} bytes, {file}")

@@ -22,10 +22,12 @@ def render_boot_script(
     node: Node | None,
     config: MachineConfig | None = None,
     overlay: str = "",
+    suffix: str = "",
 ) -> str:
     """The script of one node, or of every machine that is not in rack.yml. config: its own, if rendered already.
 
-    overlay: the file that its initrd gets on top. Raises ConfigError for an unknown OS.
+    overlay: the file that its initrd gets on top. suffix: of the machine's name in the URL of its config, when it has
+    several. Raises ConfigError for an unknown OS.
     """
     os = rack.os_of(node)
     entry = catalog.get(os.name)
@@ -34,7 +36,7 @@ def render_boot_script(
         return render_local_script(rack, name, told=node is not None or rack.unknown != "ignore")
     head.append(f"set os ${{base}}/os/{os.name}/{os.version}")
     chained = entry.boot == "chain"
-    body = _chain(entry) if chained else _kernel(entry, kernel_line(rack, catalog, node, config), overlay)
+    body = _chain(entry) if chained else _kernel(entry, kernel_line(rack, catalog, node, config, suffix), overlay)
     return "\n".join(
         [
             *head,
@@ -54,7 +56,7 @@ def base_url(rack: Rack) -> str:
 
 
 def kernel_line(
-    rack: Rack, catalog: Catalog, node: Node | None, config: MachineConfig | None = None
+    rack: Rack, catalog: Catalog, node: Node | None, config: MachineConfig | None = None, suffix: str = ""
 ) -> tuple[str, ...]:
     """The kernel's arguments. Raises ConfigError when the catalogue wants a word that this version does not give."""
     os = rack.os_of(node)
@@ -65,7 +67,7 @@ def kernel_line(
         "base": base,
         "server": rack.server.address,
         "os": f"{base}/os/{os.name}/{os.version}",
-        "config": f"{base}/config/{hyphenate(node.mac) if node else DEFAULT}",
+        "config": f"{base}/config/{hyphenate(node.mac) if node else DEFAULT}{suffix}",
         "mac": "${mac:hexhyp}",
     }
     config = config or render_config(rack, entry, None, DEFAULT, Inputs())

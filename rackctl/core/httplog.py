@@ -159,8 +159,9 @@ def _checkin(path: str, fields: dict[str, str], asked: str | None) -> tuple[Stag
 
 def _file(path: str, fields: dict[str, str], asked: str | None) -> tuple[Stage, str | None] | Unknown | None:
     parts = path.split("/", 5)[1:]
-    if len(parts) == 2 and parts[0] == "boot" and parts[1].endswith(".ipxe"):
-        name = parts[1].removesuffix(".ipxe")
+    # boot/KEY.ipxe, or boot/OS/KEY.ipxe from an icon of a Mac's picker
+    if len(parts) in (2, 3) and parts[0] == "boot" and parts[-1].endswith(".ipxe"):
+        name = parts[-1].removesuffix(".ipxe")
         mac = parse_mac(name) or asked
         if parse_mac(name) or name == "default":
             return Stage.SCRIPT, mac

@@ -13,15 +13,14 @@ _SUFFIX = {"ia32": "-ia32", "x86_64": ""}
 
 @dataclass(frozen=True)
 class Offer:
-    """One icon. os: what it boots; None is what rack.yml says for the machine."""
+    """One icon. os: what it boots; None is what rack.yml says for the machine.
+
+    key: folder of its scripts under http/boot/ and of its binaries under tftp/mac/; empty for the rack's own.
+    """
 
     image: bsdp.Image
     os: OsRef | None
-
-    @property
-    def key(self) -> str:
-        """Folder of its scripts under http/boot/ and of its binaries under tftp/mac/; empty for the rack's own."""
-        return f"{self.os.name}-{self.os.version}" if self.os else ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,16 @@ class MacPlan:
 def make_plan(rack: Rack, *, ia32: bool = True, dhcp: str | None = None) -> MacPlan:
     """Raises ConfigError when the icons' labels do not fit one option 43."""
     settings = rack.mac
-    found: list[tuple[str, OsRef | None]] = [(settings.label, None)]
-    if settings.icon_per_os:
-        found += [(f"{os.name} {os.version}", os) for os in rack.os_releases()]
+    releases = [os for os in rack.os_releases() if os.name != "local"] if settings.icon_per_os else []
+    names = [os.name for os in releases]
+    found: list[tuple[str, OsRef | None, str]] = [(settings.label, None, "")]
+    for os in releases:
+        # The version may be a wish still (v1.5.x) where nothing was fetched yet: only in the label then, if possible.
+        key = os.name if names.count(os.name) == 1 else f"{os.name}-{os.version}"
+        found.append((f"{os.name} {os.version}", os, key))
     offers = [
-        Offer(bsdp.Image(bsdp.ImageId(settings.index + number), label), os) for number, (label, os) in enumerate(found)
+        Offer(bsdp.Image(bsdp.ImageId(settings.index + number), label), os, key)
+        for number, (label, os, key) in enumerate(found)
     ]
     odd = [node for node in rack.nodes.values() if node.mac_efi is not None]
     plan = MacPlan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -12,14 +13,15 @@ from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_sc
 from rackctl.core.catalog import Catalog
 from rackctl.core.config.render import render_config
 from rackctl.core.config.sources import Inputs
+from rackctl.core.macrender import RESPONDER_CONF, render_mac_files
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.tree import Tree
 
 
-def render_embed(rack: Rack) -> str:
-    """The script that the iPXE binaries carry."""
+def render_embed(rack: Rack, boot: str = "boot") -> str:
+    """The script that the iPXE binaries carry. boot: the folder of HTTP where it looks for the machine's script."""
     return _template("ipxe-build", "embed.ipxe.j2").render(
-        server=rack.server.address, http_port=rack.server.http_port, user_class="rackctl"
+        server=rack.server.address, http_port=rack.server.http_port, user_class="rackctl", boot=boot
     )
 
 
@@ -41,11 +43,12 @@ def render_rack(
     """
     catalog = catalog or Catalog()
     inputs = inputs or Inputs()
-    files = {
-        "compose.yml": _template("compose", "compose.yml.j2")
-        .render(rack=rack, project=project, images=images, version=__version__)
-        .encode()
-    }
+    files = render_mac_files(rack, catalog, loaders, inputs)
+    bsdp = hashlib.sha256(files.get(RESPONDER_CONF, b"")).hexdigest()[:16]
+    compose = _template("compose", "compose.yml.j2")
+    files["compose.yml"] = compose.render(
+        rack=rack, project=project, images=images, version=__version__, bsdp=bsdp
+    ).encode()
     artifacts = {f"tftp/{name}": digest for name, digest in loaders.items()}
     for release, parts in releases.items():
         artifacts |= {f"http/os/{release}/{name}": digest for name, digest in parts.items()}

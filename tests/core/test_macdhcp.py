@@ -57,7 +57,7 @@ def test_one_file_for_all_needs_no_models() -> None:
 def test_icons_have_ids_and_files_of_their_own() -> None:
     assert [offer.image.name for offer in MANY.offers] == ["Rescue ★", "discovery builtin"]
     assert [offer.image.id.index for offer in MANY.offers] == [1, 2]
-    assert MANY.files()[2:] == ("mac/discovery-builtin/ipxe-ia32.efi", "mac/discovery-builtin/ipxe.efi")
+    assert MANY.files()[2:] == ("mac/discovery/ipxe-ia32.efi", "mac/discovery/ipxe.efi")
 
 
 def test_labels_that_do_not_fit_together_are_refused() -> None:

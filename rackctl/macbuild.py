@@ -1,0 +1,74 @@
+"""Brings the iPXE binaries of a rack's Macs: one pair for each icon, universal ones where rack.yml asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rackctl.adapters import ipxe
+from rackctl.core.macplan import MacPlan, Offer, has_macs, make_plan
+from rackctl.core.model import Rack
+from rackctl.core.pe import make_fat
+from rackctl.core.render import render_embed
+from rackctl.core.targets import needed_targets
+from rackctl.errors import RackError
+from rackctl.supply import CACHE
+
+Report = Callable[[str], None]
+
+
+def add_mac_loaders(rack: Rack, build: ipxe.IpxeBuild, report: Report) -> ipxe.IpxeBuild:
+    """The same build with what the Macs need besides; unchanged for a rack without Macs.
+
+    Raises RackError when rack.yml asks for what the prebuilt lane does not have: Debian's iPXE has no 32-bit EFI.
+    """
+    if not has_macs(rack):
+        return build
+    if build.lane != "source":
+        _check_prebuilt(rack)
+        report(
+            "iPXE: the prebuilt lane has no 32-bit EFI binary, so Macs of 2006 with 32-bit EFI cannot boot from here"
+        )
+        return build
+    plan = make_plan(rack)
+    files = dict(build.files)
+    for offer in plan.offers:
+        if offer.os:
+            made = _build_icon(rack, plan, offer, report)
+            files |= {f"mac/{offer.key}/{name}": file for name, file in made.items()}
+        if plan.fat:
+            files[plan.file(offer, "x86_64")] = _make_fat_file(rack, plan, offer, files)
+    return replace(build, files=files)
+
+
+def _check_prebuilt(rack: Rack) -> None:
+    wishes = [f"node {name} has 32-bit EFI" for name, node in rack.nodes.items() if node.is_mac and node.efi == "ia32"]
+    wishes += ["mac.fat"] if rack.mac.fat else []
+    wishes += ["mac.icon_per_os"] if rack.mac.icon_per_os else []
+    if wishes:
+        raise RackError(
+            f"only an iPXE built from source can do this: {', '.join(wishes)}",
+            "rack.yml",
+            f"put a clone of iPXE's repository at {CACHE / 'ipxe'}, or name its URL in rack.yml: ipxe",
+        )
+
+
+def _build_icon(rack: Rack, plan: MacPlan, offer: Offer, report: Report) -> dict[str, Path]:
+    """The pair of binaries whose script asks for this icon's OS."""
+    script = render_embed(rack, f"boot/{offer.key}")
+    pair = (f"{plan.loader}.efi", f"{plan.loader}-ia32.efi")
+    out = CACHE / "ipxe-out"
+    return ipxe.build_ipxe(script, out, CACHE, rack.ipxe, report, pair, needed_targets(rack)).files
+
+
+def _make_fat_file(rack: Rack, plan: MacPlan, offer: Offer, files: dict[str, Path]) -> Path:
+    thin = replace(plan, fat=False)
+    raw = make_fat([files[thin.file(offer, efi)].read_bytes() for efi in ("ia32", "x86_64")])
+    target = CACHE / "ipxe-out" / f"fat-{hashlib.sha256(raw).hexdigest()[:16]}.efi"
+    if not target.exists():
+        aside = target.with_suffix(".part")
+        aside.write_bytes(raw)
+        aside.rename(target)
+    return target
