@@ -16,7 +16,7 @@ RESPONDER_CONF = "bsdp/dnsmasq.conf"
 
 
 def render_mac_files(rack: Rack, catalog: Catalog, loaders: Collection[str], inputs: Inputs) -> dict[str, bytes]:
-    """Path -> content; empty for a rack without Macs. loaders: names that TFTP serves; inputs: what is beside rack.yml."""
+    """Path -> content; empty for a rack without Macs. loaders: names that TFTP serves."""
     if not has_macs(rack):
         return {}
     plan = make_plan(rack, ia32=any(name.endswith("-ia32.efi") for name in loaders))
