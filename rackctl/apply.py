@@ -166,9 +166,6 @@ def _require_ports(folder: RackFolder, rack: Rack) -> None:
     host.require_port(
         rack.server.address, rack.server.http_port, socket.SOCK_STREAM, "set another server.http_port in rack.yml"
     )
-    if rack.mac.bsdp:
-        remedy = "that DHCP server shares its port with nobody: give it rackctl dhcp show's Mac classes instead"
-        host.require_port(rack.server.address, 67, socket.SOCK_DGRAM, remedy)
 
 
 def bring_down(folder: RackFolder) -> bool:

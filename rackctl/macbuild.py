@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rackctl.adapters import ipxe
+from rackctl.adapters.stick import make_stick
 from rackctl.core.macplan import MacPlan, Offer, has_macs, make_plan
 from rackctl.core.model import Rack
-from rackctl.core.pe import make_fat
+from rackctl.core.pe import make_fat, pe_machine
 from rackctl.core.render import render_embed
-from rackctl.core.targets import needed_targets
+from rackctl.core.stick import stick_files, stick_id
+from rackctl.core.targets import DEFAULT_TARGETS, IA32_TARGETS, needed_targets
 from rackctl.errors import RackError
 from rackctl.supply import CACHE
 
@@ -72,3 +74,18 @@ def _make_fat_file(rack: Rack, plan: MacPlan, offer: Offer, files: dict[str, Pat
         aside.write_bytes(raw)
         aside.rename(target)
     return target
+
+
+def build_stick(rack: Rack, image: Path, report: Report) -> dict[str, bytes]:
+    """Write the stick's image; returns what is on it. Raises EngineError, and RackError as build_ipxe does."""
+    script = render_embed(rack)
+    wanted = (*DEFAULT_TARGETS, *IA32_TARGETS)
+    build = ipxe.build_ipxe(script, CACHE / "ipxe-out", CACHE, rack.ipxe, report, wanted)
+    # A stick brings drivers of its own: snponly would use the network device that it was loaded from, which is none.
+    names = [name for name in ("ipxe.efi", "ipxe-ia32.efi") if name in build.files]
+    raws = [build.files[name].read_bytes() for name in names]
+    files = stick_files(
+        {pe_machine(raw): raw for raw in raws}, rack.server.address, None if build.lane == "source" else script
+    )
+    make_stick(files, stick_id(files), image, report)
+    return files

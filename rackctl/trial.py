@@ -19,7 +19,8 @@ from rackctl.core.tftplog import parse_tftp_line
 from rackctl.core.timeline import Timeline, fold_events, latest_by_mac
 from rackctl.errors import BootError, ConfigError, ServeError
 
-UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02"}  # 52:54:00 is QEMU's, so nobody's card
+# 52:54:00 is QEMU's, so nobody's card.
+UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02", "uefi-ia32": "52:54:00:1a:b0:03"}
 # Seconds. A virtual machine under TCG on two busy cores takes up to five times its usual 12 s.
 SILENCE = 45.0
 _LIVELY = 4  # times the silence that a starting kernel may take as long as it writes to its console

@@ -9,6 +9,9 @@ write_log() {
     done
 }
 export -f write_log
+# Bound to its interface it shares port 67 with DHCP servers of other interfaces, as libvirt's and the lab's are.
+interface=$(ip -o -4 address show to "$1/32" | awk '{ print $2; exit }')
+[ -n "$interface" ] || { echo "no interface has the address $1" >&2; exit 1; }
 exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps -all,+net_bind_service,+net_admin \
     --ambient-caps -all,+net_bind_service,+net_admin --bounding-set -all,+net_bind_service,+net_admin \
-    bash -c 'exec dnsmasq -k -C /srv/current/bsdp/dnsmasq.conf --pid-file= --log-facility=- 2> >(write_log)'
+    bash -c 'exec dnsmasq -k -C /srv/current/bsdp/dnsmasq.conf --interface="$1" --pid-file= --log-facility=- 2> >(write_log)' bsdp "$interface"

@@ -145,10 +145,12 @@ start_qemu() {
     if [[ $LAB_ACCEL == kvm ]]; then args+=(-accel kvm -cpu host); else args+=(-accel tcg -cpu max); fi
     case $LAB_FIRMWARE in
         bios) args+=(-boot n -device "virtio-net-pci,netdev=n,mac=$LAB_MAC") ;;
-        uefi)
-            cp /usr/share/OVMF/OVMF_VARS_4M.fd "$WORK/vars.fd" || die "no room for the firmware's variables"
+        uefi | uefi-ia32)
+            local ovmf=/usr/share/OVMF/OVMF
+            [[ $LAB_FIRMWARE == uefi ]] || ovmf+=32   # as in the Macs of 2006: a 64-bit processor behind 32-bit EFI
+            cp "${ovmf}_VARS_4M.fd" "$WORK/vars.fd" || die "no room for the firmware's variables"
             args+=(-machine q35
-                -drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd
+                -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.fd"
                 -drive "if=pflash,format=raw,file=$WORK/vars.fd"
                 -device "virtio-net-pci,netdev=n,mac=$LAB_MAC,romfile=,bootindex=0") ;;
     esac
@@ -182,7 +184,7 @@ boot() {
     LAB_SERVER=${LAB_SERVER:-${ADDRESS%/*}}
     LAB_MEMORY=${LAB_MEMORY:-768}
     [[ $LAB_MAC =~ ^([0-9a-f]{2}:){5}[0-9a-f]{2}$ ]] || die "LAB_MAC=$LAB_MAC is no MAC address"
-    [[ $LAB_FIRMWARE == bios || $LAB_FIRMWARE == uefi ]] || die "LAB_FIRMWARE=$LAB_FIRMWARE is neither bios nor uefi"
+    [[ $LAB_FIRMWARE =~ ^(bios|uefi|uefi-ia32)$ ]] || die "LAB_FIRMWARE=$LAB_FIRMWARE is none of bios, uefi, uefi-ia32"
     [[ $ADDRESS == */24 ]] || die "LAB_ADDRESS=$ADDRESS: the lab's network is a /24"
     if [[ -z ${LAB_ACCEL:-} ]]; then LAB_ACCEL=tcg; probe && LAB_ACCEL=kvm; fi
     export LAB_BRIDGE=$BRIDGE

@@ -25,6 +25,7 @@ class Firmware(StrEnum):
 
     bios = "bios"
     uefi = "uefi"
+    uefi_ia32 = "uefi-ia32"
 
 
 @lab.command()

@@ -171,13 +171,13 @@ def silence_lines() -> str:
 def responder_conf(plan: MacPlan) -> str:
     """The whole configuration of the `bsdp` container: it answers the INFORMs of Macs, and nothing else at all.
 
-    It may run beside any DHCP server, on the same machine too. `static` without an end has no address to give, and
-    must never be joined by dhcp-authoritative, which would refuse the leases of the network's own server.
+    It may run beside any DHCP server, on the same machine too: the container adds --interface, and sockets of different
+    interfaces share port 67. `static` without an end has no address to give, and must never be joined by
+    dhcp-authoritative, which would refuse the leases of the network's own server.
     """
     lines = [
         "# BSDP responder: written by rackctl, read by dnsmasq",
         "port=0",
-        f"listen-address={plan.server}",
         "bind-dynamic",
         f"dhcp-range={plan.server},static",
         "leasefile-ro",

@@ -56,6 +56,9 @@ class Netlab:
     def write(self, path: str, content: str) -> None:
         self.sh(f"mkdir -p $(dirname {path}) && cat >{path}", stdin=content)
 
+    def put(self, file: Path, path: str) -> None:
+        run("docker", "cp", "-q", str(file), f"{self.container}:{path}")
+
     def ask(self, *requests: dict[str, object]) -> list[object]:
         """One answer list per request."""
         out = self.sh("exec nsenter --net=/run/netns/cli python3 /netlab/bsdp_client.py", stdin=json.dumps(requests))

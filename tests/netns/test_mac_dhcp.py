@@ -99,7 +99,9 @@ def isc(lab: Netlab, conf: str) -> AbstractContextManager[None]:
 def dnsmasq(lab: Netlab, conf: str, namespace: str = "srv") -> AbstractContextManager[None]:
     lab.write(f"/tmp/{namespace}.conf", conf)
     lab.sh(f"dnsmasq --test -C /tmp/{namespace}.conf")
-    return lab.serving(f"dnsmasq -k -C /tmp/{namespace}.conf --user=root --pid-file= --log-facility=-", namespace)
+    return lab.serving(
+        f"dnsmasq -k -C /tmp/{namespace}.conf --user=root --pid-file= --log-facility=- --interface=eth0", namespace
+    )
 
 
 def kea(lab: Netlab, conf: str) -> AbstractContextManager[None]:
