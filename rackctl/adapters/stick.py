@@ -21,7 +21,7 @@ def make_stick(files: Mapping[str, bytes], stick_id: str, target: Path, report: 
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(raw)
         out = Path(name) / "out"
-        build_files(context, "Dockerfile", out, ["stick.img"], report, "--build-arg", f"ID={stick_id}")
+        build_files("stick", context, "Dockerfile", out, ["stick.img"], report, "--build-arg", f"ID={stick_id}")
         aside = target.with_name(target.name + ".part")
         shutil.copyfile(out / "stick.img", aside)
         aside.rename(target)

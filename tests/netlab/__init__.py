@@ -27,10 +27,11 @@ def build() -> str:
 
 
 @contextmanager
-def started() -> Iterator["Netlab"]:
-    options = ["--network", "none", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN"]
+def started(*bridge: str) -> Iterator["Netlab"]:
+    """bridge: nothing, or a bridge of the host and the Mac's address on it."""
+    options = ["--network", "host" if bridge else "none", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN"]
     options += ["--security-opt", "apparmor=unconfined", "--label", "org.rackctl.role=test"]
-    name = run("docker", "run", "-d", "--rm", *options, build()).strip()
+    name = run("docker", "run", "-d", "--rm", *options, build(), "bash", "/netlab/net.sh", *bridge).strip()
     try:
         lab = Netlab(name)
         lab.until("test -e /run/netlab.ready")
