@@ -40,3 +40,6 @@ def decode(
             say(f"  {row.name:<18} {row.says}\n    {row.bytes}")
         for remark in one.remarks:
             say(f"  ! {remark}")
+
+
+from rackctl.cli import macbless, macstick  # noqa: E402, F401 their commands register themselves on `mac`
