@@ -10,6 +10,7 @@ from pathlib import Path
 from rackctl.adapters import engine, lab
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.logs import Log, open_logs, read_events
+from rackctl.core.catalog import Catalog
 from rackctl.core.dhcp.arch import arch_by_key
 from rackctl.core.dhcp.arch import loader_for as loader_for_arch
 from rackctl.core.events import Event, Stage
@@ -56,14 +57,21 @@ def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
     )
 
 
+def choose_memory(rack: Rack, mac: str, catalog: Catalog) -> int:
+    """MiB that the machine with this MAC needs for its OS, and 768 at the least."""
+    node = next((one for one in rack.nodes.values() if one.mac == mac), None)
+    return max(768, catalog.get(rack.os_of(node).name).min_ram)
+
+
 def boot_machine(
     folder: RackFolder,
     machine: lab.Machine,
     image: str,
     watch: Watch,
     silence: float = SILENCE,
+    until: Stage = Stage.CHECKIN,
 ) -> Trial:
-    """Power the machine on and follow it.
+    """Power the machine on and follow it until that stage is reached; installers never check in.
 
     image: the lab's. watch is called with each new state of the timeline. silence: seconds without a sign of life after
     which it counts as stuck.
@@ -73,11 +81,11 @@ def boot_machine(
     logs = open_logs(folder.logs, from_end=True)
     with lab.power_on(machine, image, lab.find_network(), folder.work / "lab") as running:
         logs.append(Log(running.router, parse_tftp_line))
-        timeline = _follow(logs, running, machine.mac, watch, silence)
+        timeline = _follow(logs, running, machine.mac, watch, silence, until)
     return Trial(timeline, running.console)
 
 
-def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: float) -> Timeline:
+def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: float, until: Stage) -> Timeline:
     allowed: dict[Stage, float] = {stage: silence for stage in Stage if stage is not Stage.CHECKIN}
     lively: dict[Stage, float] = {**allowed, Stage.INITRD: silence * _LIVELY}
     events: list[Event] = []
@@ -97,7 +105,7 @@ def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silen
         if timeline and (names := tuple(stage.name for stage in timeline.stages if stage.ok)) != seen:
             seen = names
             watch(timeline)
-        if timeline and timeline.verdict == "done":
+        if timeline and (timeline.verdict == "done" or any(one.ok and one.stage >= until for one in timeline.stages)):
             return timeline
         if timeline and timeline.verdict == "stuck" and timeline.missing is not None:
             raise _failed(stage_name(timeline.missing), timeline.reason, timeline.remedy, running)

@@ -28,6 +28,16 @@ class Firmware(StrEnum):
     uefi_ia32 = "uefi-ia32"
 
 
+class Until(StrEnum):
+    """A stage to wait for."""
+
+    script = "script"
+    kernel = "kernel"
+    initrd = "initrd"
+    config = "config"
+    checkin = "checkin"
+
+
 @lab.command()
 def up() -> None:
     """Make the lab's network, a bridge with an address that a rack can have as its server.address.
@@ -65,7 +75,10 @@ def boot(
     node: Annotated[str, typer.Argument(help="A node of rack.yml to play (default: an unknown machine).")] = "",
     firmware: Annotated[Firmware, typer.Option(help="How the machine starts.")] = Firmware.bios,
     os: Annotated[str, typer.Option(help="Play the first machine of rack.yml that boots this OS.")] = "",
-    memory: Annotated[int, typer.Option(help="MiB of the virtual machine.")] = 768,
+    memory: Annotated[int, typer.Option(help="MiB of the virtual machine (default: what the OS needs).")] = 0,
+    until: Annotated[
+        Until, typer.Option(help="The stage that counts as done; an installer never checks in.")
+    ] = Until.checkin,
     silence: Annotated[float, typer.Option(help="Seconds without a sign of life after which it counts as stuck.")] = 45,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
@@ -78,18 +91,20 @@ def boot(
     from rackctl.adapters import engine, imagebuild
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.lab import Machine
+    from rackctl.core.events import Stage
 
     folder = RackFolder(rack)
     found = folder.read_rack()
     engine.check_engine()
     trial.require_services(folder)
     tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
+    mac = trial.choose_mac(found, node, os, firmware.value)
     machine = Machine(
-        mac=trial.choose_mac(found, node, os, firmware.value),
+        mac=mac,
         firmware=firmware.value,
         file=trial.loader_for(folder, firmware.value),
         server=found.server.address,
-        memory=memory,
+        memory=memory or trial.choose_memory(found, mac, folder.catalog()),
     )
     image = imagebuild.build_image("lab", tell)
     tell(f"power on: {machine.mac} {machine.firmware}; console in {folder.work / 'lab'}")
@@ -101,5 +116,5 @@ def boot(
                 shown.add(stage.name)
                 tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
 
-    done = trial.boot_machine(folder, machine, image, watch, silence)
+    done = trial.boot_machine(folder, machine, image, watch, silence, Stage[until.value.upper()])
     say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))

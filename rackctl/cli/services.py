@@ -66,10 +66,12 @@ def fetch(
     if as_json:
         typer.echo(json.dumps([release.to_json() for release in found]))
         return
+    shown = {"pinned": "unsigned, pinned", "published": "unsigned, published sum"}
     for release in found:
         say(f"{release.os} {release.version}")
         for name, artifact in release.artifacts.items():
-            say(f"  {name:<10} {artifact.size:>11} bytes  sha256 {artifact.sha256} ({artifact.trust})")
+            trust = shown.get(artifact.trust, artifact.trust)
+            say(f"  {name:<10} {artifact.size:>11} bytes  sha256 {artifact.sha256} ({trust})")
 
 
 @app.command()

@@ -48,6 +48,17 @@ def test_a_file_is_kept_by_content_and_not_fetched_twice(hub: GitHub, store: Sto
     assert len(hub.paths()) == 1 and not parts(store)
 
 
+def test_a_redirect_to_another_host_is_followed_without_the_token(
+    hub: GitHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "canary-token")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    hub.files["k"], hub.objects = KERNEL, f"http://localhost:{hub.server_port}"
+    assert get(hub, store, expect_sha256=sha(KERNEL)).size == len(KERNEL)
+    assert [headers["Host"].partition(":")[0] for _, headers in hub.asked] == ["127.0.0.1", "localhost"]
+    assert "canary" not in str(hub.asked)
+
+
 def test_a_cut_body_is_resumed_where_it_ended(hub: GitHub, store: Store) -> None:
     hub.files["k"], hub.cuts = KERNEL, 2
     assert get(hub, store, expect_sha256=sha(KERNEL)).path.read_bytes() == KERNEL
