@@ -15,6 +15,8 @@ from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.fetch.prune import remember_rack
 from rackctl.adapters.folder import RackFolder
+from rackctl.core.config.sources import Inputs
+from rackctl.core.lint.run import stop_on_errors
 from rackctl.core.lock import RackLock
 from rackctl.core.model import Rack
 from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
@@ -23,6 +25,7 @@ from rackctl.core.services import services_of
 from rackctl.core.targets import needed_targets
 from rackctl.core.tree import Tree
 from rackctl.errors import ServeError
+from rackctl.inputs import pin_keys, read_inputs
 from rackctl.macbuild import add_mac_loaders
 from rackctl.overlays import Overlay, make_overlays
 from rackctl.supply import CACHE, Release, lock_releases, supply_release
@@ -66,7 +69,7 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
     if folder.served_id() is None:
         _require_ports(folder, rack)  # before the builds, which take minutes the first time
     with folder.lock():
-        lock = lockfile.read_lock(folder.path)
+        lock = pin_keys(rack, lockfile.read_lock(folder.path), report)
         with ThreadPoolExecutor(max_workers=4) as pool:
             images = {name: pool.submit(imagebuild.build_image, name, report) for name in services_of(rack)}
             loaders = pool.submit(build_loaders, rack, report)
@@ -81,10 +84,13 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         overlays, used = make_overlays(folder, rack, releases, lock, report, progress)
         # Only what this rack.yml asks for stays in its lock.
         remember_rack(Store(CACHE / "store"), folder.path)
-        lockfile.write_lock(folder.path, lock_releases(RackLock(packages=used.packages), releases))
+        kept = RackLock(packages=used.packages, ssh_keys=lock.ssh_keys)
+        lockfile.write_lock(folder.path, lock_releases(kept, releases))
         build = add_mac_loaders(rack, build, report)
         sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
-        tree = _render(folder, rack, build, releases, overlays, tags, sources)
+        inputs = read_inputs(folder, rack, lock)
+        tree = _render(folder, rack, build, releases, overlays, tags, sources, inputs)
+        stop_on_errors(rack, inputs, folder.catalog(), tree, report)
         plan = make_plan(gather(folder, tree, sources), tree, services_of(rack))
         apply_plan(folder, rack, plan, tree, sources, report)
     return Up(tree.id, plan, build.lane, build.reason, build.bios_file, build.efi_file)
@@ -141,6 +147,7 @@ def _render(
     overlays: dict[str, Overlay],
     images: dict[str, str],
     sources: dict[str, Path],
+    inputs: Inputs,
 ) -> Tree:
     def digests(named: dict[str, Path]) -> dict[str, str]:
         found = {name: _sha256(file) for name, file in named.items()}
@@ -153,7 +160,8 @@ def _render(
         sums[key] = {name: artifact.sha256 for name, artifact in one.artifacts.items()}
         sources.update({artifact.sha256: artifact.path for artifact in one.artifacts.values()})
     added = {machine: (one.name, one.sha256) for machine, one in overlays.items()}
-    return render_rack(rack, sums, digests(build.files), folder.project, images, folder.catalog(), overlays=added)
+    catalog = folder.catalog()
+    return render_rack(rack, sums, digests(build.files), folder.project, images, catalog, inputs, overlays=added)
 
 
 def _require_ports(folder: RackFolder, rack: Rack) -> None:

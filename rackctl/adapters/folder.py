@@ -134,7 +134,10 @@ class RackFolder:
 
         sources: sha256 -> file. Raises BusyError when the disk is full.
         """
-        # The daemons run as nobody whatever the user's umask is.
+        # Served files hold join tokens, which are no business of the master's other users. The containers see the
+        # folders below by mounts of their own; the daemons run as nobody whatever the user's umask is.
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.work.chmod(0o700)
         for written in (self.logs, self.inventory, self.installed, self.status):
             written.mkdir(parents=True, exist_ok=True)
             written.chmod(0o777)

@@ -29,6 +29,7 @@ def _pattern(text: str) -> str:
 
 
 def _secret(text: str) -> str:
+    text = text.removeprefix("secrets/")
     if not _SECRET.fullmatch(text):
         raise ValueError(f"{text[:20]!r} must be the name of a file in secrets/, not the secret itself")
     return text

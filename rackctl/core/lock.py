@@ -51,11 +51,12 @@ class LockedRelease(_Strict):
 
 
 class RackLock(_Strict):
-    """Every fetched OS release of a rack, and `suite/name` -> Debian package of its overlays."""
+    """Every fetched OS release of a rack, `suite/name` -> Debian package of its overlays, and keys of `github:USER`."""
 
     lock: Literal[1] = 1
     releases: tuple[LockedRelease, ...] = ()
     packages: dict[str, LockedFile] = {}
+    ssh_keys: dict[str, tuple[str, ...]] = {}
 
     def find(self, os: str, wanted: str) -> LockedRelease | None:
         """The release that this wish meant when it was first asked."""
@@ -84,5 +85,8 @@ def render_lock(lock: RackLock) -> str:
     yaml = YAML()
     yaml.width = 4096
     out = io.StringIO()
-    yaml.dump(lock.model_dump(mode="json", exclude_none=True), out)
+    content = lock.model_dump(mode="json", exclude_none=True)
+    if not lock.ssh_keys:
+        del content["ssh_keys"]
+    yaml.dump(content, out)
     return _HEAD + out.getvalue()

@@ -102,11 +102,12 @@ def resolve_machine(
     hostname = chosen.text if chosen else hostname
     merged = merge(merged, _naming(rack, os, kind, hostname, inputs))
     plan = _join(rack, inputs, name, node, hostname, os, kind)
+    place = _join_place(rack, name, node)
     for file in plan.files:
         entry = {"path": file.path, "permissions": f"{file.mode:04o}", "owner": "root", "content": file.content}
-        merged = merge(merged, _at(inputs, ("join",), {"write_files": [entry]}))
+        merged = merge(merged, _at(inputs, place, {"write_files": [entry]}))
     if plan.services:
-        merged = merge(merged, _at(inputs, ("join",), {"rancher": {"services": plan.services}}))
+        merged = merge(merged, _at(inputs, place, {"rancher": {"services": plan.services}}))
     return Machine(rack, name, node, os, version, kind, key, hostname, merged, tuple(own), plan)
 
 
@@ -130,8 +131,9 @@ def _start(rack: Rack, inputs: Inputs, hostname: str | None, name: str | None) -
     listed = inputs.rack_value("ssh_authorized_keys")
     for number, key in enumerate(rack.ssh_authorized_keys):
         line = listed.items[number].line if listed and number < len(listed.items) else 0
-        file = key if key in inputs.keys and key.endswith(".pub") else RACK_FILE
-        keys += [make_value(one, file, line) for one in _key_lines(key, inputs)]
+        own = key.endswith(".pub")
+        for count, one in enumerate(_key_lines(key, inputs), 1):
+            keys.append(make_value(one, key if own else RACK_FILE, count if own else line))
     start = make_value({}, RACK_FILE, 0)
     if hostname and name:
         start = merge(start, _at(inputs, ("nodes", name), {"hostname": hostname}))
@@ -181,6 +183,13 @@ def join_of(rack: Rack, node: Node) -> Join:
     """The node's own, else its last group's that has one, else the rack's."""
     groups = [rack.groups[name].join for name in reversed(node.groups) if name in rack.groups]
     return next((one for one in (node.join, *groups) if one is not None), rack.join)
+
+
+def _join_place(rack: Rack, name: str | None, node: Node | None) -> tuple[str, ...]:
+    if node and name and node.join is not None:
+        return "nodes", name, "join"
+    groups = [one for one in (node.groups if node else ()) if one in rack.groups and rack.groups[one].join is not None]
+    return ("groups", groups[-1], "join") if groups else ("join",)
 
 
 def _join(

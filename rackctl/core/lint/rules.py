@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
 # What a rule looks at. Its examples are whole texts of that kind.
-KINDS = ("cloud-config", "kernel-line", "ipxe", "rack", "ignition", "preseed", "autoinstall", "talos")
+KINDS = ("cloud-config", "kernel-line", "ipxe", "rack", "tree", "ignition", "preseed", "autoinstall", "talos")
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from rackctl.core.lint import commands, files, header, ipxe, kernel, keys, services, types
+from rackctl.core.lint import commands, files, formats, header, ipxe, kernel, keys, rack, services, tree, types
 from rackctl.core.lint.rules import RULES, Edit, Finding, run_checks
 from rackctl.errors import ConfigError
 
-LOADED = (commands, files, header, ipxe, kernel, keys, services, types)  # importing them registers their rules
+LOADED = (commands, files, keys, services, types)  # importing them registers their rules
 _IGNORE = re.compile(r"rackctl: ignore(?:\s+((?:[A-Z]{2}\d{3}[, ]*)+))?")
 _READERS: dict[str, Callable[[str], Any]] = {
     "cloud-config": header.read_cloud_config,
     "kernel-line": kernel.read_kernel_line,
     "ipxe": ipxe.read_ipxe,
+    "rack": rack.read_rack_text,
+    "tree": tree.read_tree_text,
+    "ignition": header.read_cloud_config,
+    "preseed": formats.read_preseed,
+    "autoinstall": header.read_cloud_config,
+    "talos": header.read_cloud_config,
 }
 _ROUNDS = 8  # one fix may uncover another: a blank line before a header in the wrong case
 
