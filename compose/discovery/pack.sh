@@ -20,6 +20,7 @@ cp "$modules"/modules.{order,builtin,builtin.modinfo} "$root/lib/modules/$versio
 depmod -b $root "$version"
 install -m 755 /build/init $root/init
 install -m 755 /build/udhcpc.script $root/bin/udhcpc.script
+install -m 644 /build/config.sh /build/config.awk $root/bin/
 find $root -exec touch -hd @0 {} +
 (cd $root && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) | gzip -9n >/out/initrd
 cp /kernel/boot/vmlinuz-* /out/vmlinuz

@@ -28,7 +28,7 @@ from rackctl.core.events import (
 
 OPTIONAL_CONFIG = frozenset({"vendor-data", "network-config"})
 QUERY_KEYS = ("hostname", "os", "uptime", "cmdline", "uuid", "serial", "asset", "platform", "buildarch",
-              "manufacturer", "product", "state", "clock", "nic", "chip")  # fmt: skip
+              "manufacturer", "product", "state", "clock", "nic", "chip", "keys", "files", "join")  # fmt: skip
 _KEPT = frozenset(QUERY_KEYS)
 _TOLD = frozenset({*QUERY_KEYS, "mac", "m"})
 STATES = frozenset({"installed", "joined", "local"})

@@ -14,6 +14,7 @@ _KERNEL = "kernel ${base}/os/x/1/vmlinuz console=ttyS0 rackctl.config=${base}/co
 _SERVED = "=== http/os/x/1/vmlinuz\nk\n=== http/config/default\n#cloud-config\nhostname: a\n"
 _SET = re.compile(r"^\s*set\s+(\S+)\s+(\S+)\s*$", re.MULTILINE)
 _URL = re.compile(r"https?://[^\s\"'\[\]|]+")
+_LOADS = re.compile(r"\s*(kernel|initrd|module|chain|imgfetch|imgargs|sanboot)\s")
 _OS = re.compile(r"\brackctl\.os=(\S+)")
 # What a token looks like: k3s and rke2 (K10<sha256>::), swarm, kubeadm, Rancher, and variables that carry one.
 _TOKEN = re.compile(
@@ -78,7 +79,7 @@ def check_urls(doc: TreeDoc) -> Iterator[Finding]:
         known = dict(_SET.findall(text))
         base = known.get("base", "")
         for number, line in enumerate(text.split("\n"), 1):
-            if not base or "http" not in (line := _expand(line, known)) or line.lstrip().startswith("#"):
+            if not base or not _LOADS.match(line) or "http" not in (line := _expand(line, known)):
                 continue
             for match in _URL.finditer(line):
                 target = match[0].partition("?")[0].removeprefix(base).lstrip("/")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rackctl.core.catalog import Catalog
 from rackctl.core.config.sources import Inputs
+from rackctl.core.lint.run import lint_tree
 from rackctl.core.lint.text import lint_text
 from rackctl.core.load import parse_rack
 from rackctl.core.render import render_rack
@@ -80,6 +82,21 @@ def test_every_rendered_script_passes_the_linter() -> None:
     for path, content in render().files.items():
         if path.endswith(".ipxe"):
             assert [one for one in lint_text("ipxe", content.decode()) if one.severity == "error"] == [], path
+
+
+def test_the_whole_tree_passes_the_linter_with_the_files_of_its_systems_in_it() -> None:
+    given = inputs()
+    rack = parse_rack(given.rack_text)
+    catalog = Catalog()
+    releases = {
+        f"{os.name}/{os.version}": {one.name: "0" * 64 for one in catalog.get(os.name).artifacts}
+        for os in rack.os_releases()
+    }
+    tree = render_rack(rack, releases, {}, "p", IMAGES, inputs=given)
+    assert [one for one in lint_tree(tree) if one.severity == "error"] == []
+    fewer = {**releases, "rancheros/v1.5.8": {"vmlinuz": "0" * 64}}
+    found = lint_tree(render_rack(rack, fewer, {}, "p", IMAGES, inputs=given))
+    assert {one.code for one in found if one.severity == "error"} == {"TR001"}
 
 
 def test_a_disk_is_formatted_only_where_the_node_says_so() -> None:

@@ -1,0 +1,107 @@
+"""A machine applies the config that rackctl rendered for it, and joins a control plane that nobody else can join."""
+
+import base64
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from boot.conftest import ADDRESS, Rig
+
+pytestmark = [pytest.mark.boot, pytest.mark.engine]
+
+PORT = 16443
+MAC = "52:54:00:00:66:01"
+TOKEN = "K10" + "0123456789abcdef" * 4 + "::node:canary-token"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbSmC9NwvqUcRYVOYSbfY9PyqR9X6SjwMtbqTj0zkWW ops@rack"
+RACK = f"""\
+    ssh_authorized_keys: ["{KEY}"]
+    unknown: discover
+    hostnames: {{pattern: "node-{{mac[-6:]}}"}}
+    join: {{kind: k3s, server: "http://{ADDRESS}:{PORT}", token: k3s-token}}
+    config:
+    - write_files:
+      - {{path: /etc/motd, content: "two\\n  lines\\n"}}
+    nodes:
+      joiner: {{mac: "{MAC}", os: {{name: discovery}}}}
+"""
+
+
+@pytest.fixture
+def control_plane() -> Iterator[list[dict[str, str]]]:
+    """Answers an agent's first question as k3s does: 200 with the right token, else 401. What was asked is recorded."""
+    asked: list[dict[str, str]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given = self.headers.get("Authorization", "").removeprefix("Basic ")
+            pair = base64.b64decode(given).decode(errors="replace")
+            right = pair == TOKEN.partition("::")[2] and self.path == "/v1-k3s/config"
+            asked.append({"path": self.path, "pair": pair, "node": self.headers.get("K3s-Node-Name", "")})
+            self.send_response(200 if right else 401)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer((ADDRESS, PORT), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+def check_in(rig: Rig, mac: str) -> dict[str, str]:
+    """The query of the machine's last check-in."""
+    found: dict[str, str] = {}
+    for line in (rig.folder / ".rackctl" / "logs" / "http.jsonl").read_text().splitlines():
+        url = urlsplit(json.loads(line)["uri"])
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        if url.path == "/checkin" and query.get("mac") == mac:
+            found = query
+    return found
+
+
+def digest(*contents: str) -> str:
+    return hashlib.sha256("".join(contents).encode()).hexdigest()[:12]
+
+
+def test_a_node_applies_its_config_and_joins_and_an_unknown_machine_does_neither(
+    rig: Rig, control_plane: list[dict[str, str]]
+) -> None:
+    secret = rig.folder / "secrets" / "k3s-token"
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_text(TOKEN + "\n")
+    secret.chmod(0o600)
+    rig.write(RACK)
+    rig.run("up")
+
+    rig.boot("joiner")
+    told = check_in(rig, MAC)
+    env = f"JOIN_KIND=k3s\nJOIN_SERVER=http://{ADDRESS}:{PORT}\nJOIN_NAME=joiner\n"
+    assert told["hostname"] == "joiner"
+    assert told["keys"] == f"1-{digest(KEY + chr(10))}"
+    assert told["files"] == f"4-{digest('two', chr(10), '  lines', chr(10), 'joiner', chr(10), TOKEN, chr(10), env)}"
+    assert told["join"] == "k3s-ok"
+    assert control_plane == [{"path": "/v1-k3s/config", "pair": "node:canary-token", "node": "joiner"}]
+
+    unknown = str(rig.boot()["mac"])
+    told = check_in(rig, unknown)
+    assert told["hostname"] == f"node-{unknown.replace(':', '')[-6:]}"
+    assert told["keys"] == f"1-{digest(KEY + chr(10))}"
+    assert "join" not in told
+    assert len(control_plane) == 1
+
+    own = {f"config/{MAC.replace(':', '-')}"}
+    holders = {str(file.relative_to(rig.served / "http")) for file in (rig.served / "http").rglob("*") if has(file)}
+    assert holders == own
+    assert "canary-token" not in (rig.folder / ".rackctl" / "logs" / "http.jsonl").read_text()
+
+
+def has(file: Path) -> bool:
+    return file.is_file() and b"canary-token" in file.read_bytes()
