@@ -15,7 +15,7 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.secrets import Ask, Secrets
 from rackctl.core.model import Rack
 from rackctl.core.power import Driver, Fault, Order, Outcome, Verb, Watch, failed, stagger
-from rackctl.errors import ConfigError, RackError
+from rackctl.errors import ConfigError, PowerError, RackError
 
 _MEMORY = "bmc.json"
 
@@ -67,6 +67,24 @@ class Power:
                 raise trouble
         self.memory.learn(self.rack, found.values())
         return tuple(found[node] for node in nodes)
+
+    def open_console(self, node: str, take: bool, on_output: Callable[[bytes], None]) -> None:
+        """Serial over LAN of one machine on this terminal. Raises PowerError when it cannot be opened."""
+        from rackctl.adapters.imagebuild import build_image
+        from rackctl.adapters.ipmi import open_console
+
+        (status,) = self.carry_out([node], Request(Verb.STATUS), lambda _outcome: None)
+        if status.fault or status.driver != "ipmi":
+            text = status.text if status.fault else f"its driver is {status.driver}: a console needs ipmi"
+            raise PowerError(text, node, status.remedy or "set bmc.driver: ipmi in rack.yml")
+        image = build_image("ipmi", self.report)
+        self.report(f"console of {node}; Enter ~ . ends it, Enter ~ ? lists what else it can do")
+        code = open_console(self.order_for(node, Request(Verb.STATUS)), status.cipher or 3, image, take, on_output)
+        if code:
+            raise PowerError(
+                f"the console ended with {code}", node,
+                "--take ends the session of somebody else; is serial over LAN enabled? rackctl bmc check",
+            )  # fmt: skip
 
     def order_for(self, node: str, request: Request) -> Order:
         """The order for one machine, its secrets found. Raises ConfigError."""

@@ -28,6 +28,7 @@ startlan 1
   guid a123456789abcdefa123456789abcdef
 endlan
 {chassis}
+sol "tcp:127.0.0.1:{console}" 115200
 user 2 true "{user}" "{password}" admin 10 none md2 md5 straight
 user 3 true "viewer" "look" user 10 none md2 md5 straight
 """
@@ -119,7 +120,9 @@ def running_sims(
         sim.folder.mkdir(parents=True)
         chassis = _WITHOUT_BOOT if number in plain else _WITH_SCRIPT
         chassis = chassis.format(name=sim.name, vm_port=first_port + 500 + number)
-        text = _LAN.format(name=sim.name, port=sim.port, chassis=chassis, user=USER, password=password)
+        text = _LAN.format(
+            name=sim.name, port=sim.port, chassis=chassis, console=sim.port + 1000, user=USER, password=password
+        )
         (sim.folder / "lan.conf").write_text(text)
         record = " ".join(f"0x{byte:02x}" for byte in _RECORD)
         sensor = _SENSOR.format(record=record, name=sim.name, mask="000111111000000") if number == with_sensor else ""

@@ -139,12 +139,16 @@ hold_leash() {
 }
 
 start_qemu() {
-    local -a args=(-m "$LAB_MEMORY" -nographic -monitor none -serial stdio -device virtio-rng-pci
+    # LAB_CONSOLE=ADDRESS:PORT: a virtual BMC reads the console there. LAB_BOOT=disk: nothing is asked of the network.
+    local console=stdio order=n rom='' first=,bootindex=0
+    [[ -z ${LAB_CONSOLE:-} ]] || console=tcp:$LAB_CONSOLE,server=on,wait=off
+    [[ ${LAB_BOOT:-network} == network ]] || { order=c rom=,romfile= first=; }
+    local -a args=(-m "$LAB_MEMORY" -nographic -monitor none -serial "$console" -device virtio-rng-pci
         -netdev "tap,id=n,ifname=$TAP,script=/usr/local/bin/lab.sh,downscript=no")
     local system="type=1"
     if [[ $LAB_ACCEL == kvm ]]; then args+=(-accel kvm -cpu host); else args+=(-accel tcg -cpu max); fi
     case $LAB_FIRMWARE in
-        bios) args+=(-boot n -device "virtio-net-pci,netdev=n,mac=$LAB_MAC") ;;
+        bios) args+=(-boot "$order" -device "virtio-net-pci,netdev=n,mac=$LAB_MAC$rom") ;;
         uefi | uefi-ia32)
             local ovmf=/usr/share/OVMF/OVMF
             [[ $LAB_FIRMWARE == uefi ]] || ovmf+=32   # as in the Macs of 2006: a 64-bit processor behind 32-bit EFI
@@ -152,8 +156,11 @@ start_qemu() {
             args+=(-machine q35
                 -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.fd"
                 -drive "if=pflash,format=raw,file=$WORK/vars.fd"
-                -device "virtio-net-pci,netdev=n,mac=$LAB_MAC,romfile=,bootindex=0") ;;
+                -device "virtio-net-pci,netdev=n,mac=$LAB_MAC,romfile=$first")
+            [[ $order == n ]] || args+=(-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n
+                -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n) ;;
     esac
+    [[ -z ${LAB_QMP:-} ]] || args+=(-qmp "unix:$LAB_QMP,server=on,wait=off")
     [[ -z ${LAB_UUID:-} ]] || args+=(-uuid "$LAB_UUID")
     [[ -z ${LAB_SERIAL:-} ]] || system+=",serial=${LAB_SERIAL//,/,,}"
     args+=(-smbios "$system")

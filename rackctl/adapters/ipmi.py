@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rackctl.adapters.imagebuild import build_image, image_tag
-from rackctl.adapters.proc import Pipes, run, talking
+from rackctl.adapters.proc import Pipes, attach, run, talking
 from rackctl.core.ipmi import Call, Dialogue, check_order, hold_dialogue
 from rackctl.core.ipmi_text import Reply
 from rackctl.core.power import Fault, Order, Outcome, Watch, failed
@@ -63,6 +63,20 @@ class Ipmi:
             _Batch(good, watch, self.parallel).run(image_tag("ipmi"))
         except _NoImage:
             _Batch(good, watch, self.parallel).run(build_image("ipmi", self.report))
+
+
+def open_console(order: Order, cipher: int, image: str, take: bool, on_output: Callable[[bytes], None]) -> int:
+    """Serial over LAN on this terminal until its user ends it with `~.`; returns ipmitool's exit code.
+
+    image: that of compose/ipmi; take: end another one's session first. Raises ConfigError and EngineError.
+    """
+    check_order(order)
+    words = login_words(order, cipher)
+    argv = container(image, ["/usr/local/bin/console.sh", "take" if take else "ask", *words])
+    try:
+        return attach(argv, f"{order.password}\n".encode(), on_output, b"\r~.")
+    finally:
+        _remove(argv[argv.index("--name") + 1])
 
 
 class _NoImage(EngineError):

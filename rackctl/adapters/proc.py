@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
+import sys
 import tempfile
+import termios
+import tty
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,3 +148,59 @@ def talking(argv: Sequence[str]) -> Iterator[Pipes]:
                 child.kill()
                 child.wait()
             child.stdout.close()
+
+
+def attach(argv: Sequence[str], first: bytes, on_output: Callable[[bytes], None], goodbye: bytes) -> int:
+    """Run a program with this terminal as its keyboard, and return its exit code.
+
+    first: is written to its stdin before any key. on_output: takes what it prints. Keys are handed on raw, one by one,
+    Ctrl-C too; where stdin is no terminal, Ctrl-C writes `goodbye` and waits for the program's end. Raises EngineError.
+    """
+    keyboard = sys.stdin.fileno()
+    before = termios.tcgetattr(keyboard) if os.isatty(keyboard) else None
+    try:
+        child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
+            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    except FileNotFoundError as absent:
+        raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+    assert child.stdin is not None and child.stdout is not None  # noqa: S101 PIPE was asked for
+    try:
+        if before is not None:
+            tty.setraw(keyboard)
+        _relay(keyboard, first, child.stdin.fileno(), child.stdout.fileno(), on_output)
+    except KeyboardInterrupt:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(child.stdin.fileno(), goodbye)
+    finally:
+        if before is not None:
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        for pipe in (child.stdin, child.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    return child.returncode
+
+
+def _relay(keyboard: int, first: bytes, to_child: int, from_child: int, on_output: Callable[[bytes], None]) -> None:
+    """Both ways until the program closes its output."""
+    os.write(to_child, first)
+    watched = [keyboard, from_child]
+    while True:
+        ready, _, _ = select.select(watched, [], [])
+        if from_child in ready:
+            got = os.read(from_child, 65536)
+            if not got:
+                return
+            on_output(got)
+        if keyboard in ready:
+            typed = os.read(keyboard, 4096)
+            if not typed:
+                watched.remove(keyboard)  # a closed stdin: there is still something to see
+                continue
+            with contextlib.suppress(BrokenPipeError):
+                os.write(to_child, typed)

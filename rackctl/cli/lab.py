@@ -14,6 +14,7 @@ from rackctl.cli.app import JsonOption, RackOption, app
 from rackctl.cli.out import say, show_timeline
 
 if TYPE_CHECKING:
+    from rackctl.adapters.lab import Network
     from rackctl.core.timeline import Timeline
 
 lab = typer.Typer(no_args_is_help=True, help="A virtual rack on this machine: real firmware in QEMU.")
@@ -39,33 +40,62 @@ class Until(StrEnum):
 
 
 @lab.command()
-def up() -> None:
-    """Make the lab's network, a bridge with an address that a rack can have as its server.address.
+def up(
+    nodes: Annotated[int, typer.Option(help="Virtual machines, each behind a BMC of its own (default: none).")] = 0,
+    memory: Annotated[int, typer.Option(help="MiB of each virtual machine.")] = 768,
+    rack: RackOption = Path(),
+) -> None:
+    """Make the lab's network and, with --nodes, a virtual rack: machines behind real IPMI BMCs, and its rack.yml.
 
-    The address is 10.98.0.1/24, or what RACKCTL_LAB says.
+    The network's address is 10.98.0.1/24, or what RACKCTL_LAB says; a rack can have it as its server.address.
 
-    Example: rackctl lab up
+    Example: rackctl lab up --nodes 3 --rack virtual
     """
     from rackctl.adapters import engine, imagebuild
     from rackctl.adapters import lab as adapter
 
     network = adapter.find_network()
     engine.check_engine()
-    adapter.set_up_network(imagebuild.build_image("lab", say), network)
+    image = imagebuild.build_image("lab", say)
+    adapter.set_up_network(image, network)
     say(f"the lab's network is up: {network.address} on the bridge {network.bridge}")
+    if nodes:
+        _up_rack(nodes, memory, rack, image, network)
+
+
+def _up_rack(count: int, memory: int, rack: Path, image: str, network: Network) -> None:
+    import secrets
+
+    from rackctl.adapters import labrack
+    from rackctl.adapters.folder import RackFolder
+    from rackctl.core.labrack import plan_nodes
+
+    folder = RackFolder(rack)
+    planned = plan_nodes(count, network.address)
+    port = labrack.free_http_port(network.address)
+    if labrack.write_rack(folder.path, planned, port, secrets.token_hex(8)):
+        say(f"wrote {folder.path / 'rack.yml'} and the BMCs' password beside it")
+    labrack.start_bmcs(folder.project, folder.work, image, planned, network.environment, memory)
+    for node in planned:
+        say(f"  {node.name}  {node.firmware}  {node.mac}  BMC {node.address} port {node.port}, off")
+    say(f"next: rackctl up --rack {rack}, then rackctl provision --all --rack {rack}")
 
 
 @lab.command()
-def down() -> None:
-    """Remove the lab's network.
+def down(rack: RackOption = Path()) -> None:
+    """Stop the virtual rack of this folder, if there is one, and remove the lab's network.
 
     Example: rackctl lab down
     """
     from rackctl.adapters import engine, imagebuild
     from rackctl.adapters import lab as adapter
+    from rackctl.adapters.folder import RackFolder
+    from rackctl.adapters.labrack import stop_bmcs
 
     network = adapter.find_network()
     engine.check_engine()
+    if stop_bmcs(RackFolder(rack).project):
+        say("the virtual rack is down")
     adapter.remove_network(imagebuild.build_image("lab", say), network)
     say("the lab's network is gone")
 

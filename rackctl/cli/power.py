@@ -148,6 +148,33 @@ def sel(
     _end(outcomes, as_json)
 
 
+@app.command()
+def console(
+    node: Annotated[str, typer.Argument(help="Name in rack.yml.")],
+    log: Annotated[Path | None, typer.Option(help="Write what is shown to this file too.")] = None,
+    take: Annotated[bool, typer.Option("--take", help="End the session of somebody else first.")] = False,
+    rack: RackOption = Path(),
+) -> None:
+    """The serial console of a machine, over its BMC. Enter ~ . ends it.
+
+    Example: rackctl console node1 --log node1.log
+    """
+    import contextlib
+
+    session, (chosen,) = _open(rack, [node], "", False, False)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(log, "ab")) if log else None
+
+        def show(got: bytes) -> None:
+            sys.stdout.buffer.write(got)
+            sys.stdout.buffer.flush()
+            if file:
+                file.write(got)
+                file.flush()
+
+        session.open_console(chosen, take, show)
+
+
 @bmc.command()
 def check(
     nodes: NodesArgument = None,

@@ -70,8 +70,9 @@ def read_fault(reply: Reply, timeout: float) -> tuple[Fault, str] | None:
         return None
     if reply.rc in (126, 127):
         return Fault.LOCAL, reply.err.strip() or "ipmitool cannot be started"
+    said = _without_noise(reply.err)
     for pattern, fault, words in _SIGNS:
-        if re.search(pattern, reply.err):
+        if re.search(pattern, said):
             return fault, words if fault in (Fault.AUTH, Fault.CIPHER) else f"{words} ({last_line(reply.err)})"
     if GENERIC in reply.err and any(sign in reply.err for sign in _LOGGED_IN):
         return Fault.TIMEOUT, "it took the login, then went silent"
@@ -80,13 +81,18 @@ def read_fault(reply: Reply, timeout: float) -> tuple[Fault, str] | None:
 
 def says_why(reply: Reply) -> bool:
     """False for the one line that ipmitool without -v has for a wrong password, a wrong user and a dead host."""
-    return reply.late or reply.rc == 0 or any(re.search(pattern, reply.err) for pattern, _, _ in _SIGNS)
+    return reply.late or reply.rc == 0 or any(re.search(pattern, _without_noise(reply.err)) for pattern, _, _ in _SIGNS)
 
 
 def last_line(text: str) -> str:
     """The last line that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.search(line.strip())]
+    lines = _without_noise(text).splitlines()
     return lines[-1].removeprefix("> ") if lines else ""
+
+
+def _without_noise(text: str) -> str:
+    """What is left: with -v a session that works complains of an invalid command too."""
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip() and not _NOISE.search(line.strip()))
 
 
 def read_power(out: str) -> str:

@@ -126,6 +126,12 @@ def test_whatever_a_bmc_says_the_dialogue_ends_with_an_outcome(
     )
 
 
+def test_what_v_complains_of_in_a_good_session_is_no_reason() -> None:
+    noise = "Running Get VSO Capabilities my_addr 0x20\nInvalid completion code received: Invalid command\n"
+    failure = Reply(1, "", noise + "Set Chassis Power Control to Soft failed: Unspecified error")
+    assert read_fault(failure, 1) == (Fault.REFUSED, "Set Chassis Power Control to Soft failed: Unspecified error")
+
+
 def test_a_password_is_in_no_repr() -> None:
     assert "pw" not in repr(order(Verb.STATUS))
 

@@ -1,0 +1,34 @@
+import pytest
+
+from rackctl.core.labrack import plan_nodes, render_lab_rack, render_machine
+from rackctl.core.load import parse_rack
+from rackctl.errors import ConfigError
+
+
+def test_the_virtual_racks_file_is_a_good_rack() -> None:
+    nodes = plan_nodes(3, "10.98.7.1")
+    rack = parse_rack(render_lab_rack(nodes, 8083))
+    assert [rack.nodes[node.name].firmware for node in nodes] == ["bios", "uefi", "bios"]
+    bmc = rack.bmc_of("node3")
+    assert bmc and (bmc.driver, bmc.address, bmc.port, bmc.password) == ("ipmi", "10.98.7.1", 6233, "secrets/lab-bmc")
+    assert rack.server.http_port == 8083
+
+
+def test_two_labs_do_not_meet() -> None:
+    one, two = plan_nodes(2, "10.98.7.1"), plan_nodes(2, "10.98.8.1")
+    assert not {node.mac for node in one} & {node.mac for node in two}
+    assert not {node.console for node in one} & {node.console for node in two}
+
+
+def test_a_machine_as_its_bmc_reads_it() -> None:
+    (node,) = plan_nodes(1, "10.98.7.1")
+    text = render_machine(node, {"LAB_BRIDGE": "br", "LAB_ADDRESS": "10.98.7.1/24"}, 512)
+    assert "LAB_MAC=52:54:00:62:07:01\n" in text
+    assert "LAB_CONSOLE=127.98.7.1:7231\n" in text
+    assert all(line.count("=") == 1 and " " not in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("count", [0, 21, -1])
+def test_how_many(count: int) -> None:
+    with pytest.raises(ConfigError):
+        plan_nodes(count, "10.98.7.1")
