@@ -151,6 +151,10 @@ class Power:
             from rackctl.adapters.wol import Wol
 
             return Wol(self.rack.server.address)
+        if name == "lab":
+            from rackctl.adapters.labpower import LabPower
+
+            return LabPower(self.folder.project)
         from rackctl.adapters.command import Command
 
         return Command()

@@ -22,7 +22,7 @@ def bmcs_name(project: str) -> str:
     return f"{project}-bmcs"
 
 
-def write_rack(folder: Path, nodes: Sequence[LabNode], http_port: int, password: str) -> bool:
+def write_rack(folder: Path, nodes: Sequence[LabNode], http_port: int, password: str, redfish: bool = False) -> bool:
     """Write rack.yml and its secret; False when both are there already, from an earlier `lab up` with as many nodes.
 
     Raises ConfigError when another rack.yml is there.
@@ -35,7 +35,7 @@ def write_rack(folder: Path, nodes: Sequence[LabNode], http_port: int, password:
     secret.parent.mkdir(parents=True, exist_ok=True)
     secret.touch(mode=0o600)
     secret.write_text(password + "\n")
-    file.write_text(render_lab_rack(nodes, http_port))
+    file.write_text(render_lab_rack(nodes, http_port, redfish))
     return True
 
 

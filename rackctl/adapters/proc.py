@@ -204,3 +204,15 @@ def _relay(keyboard: int, first: bytes, to_child: int, from_child: int, on_outpu
                 continue
             with contextlib.suppress(BrokenPipeError):
                 os.write(to_child, typed)
+
+
+def start_detached(argv: Sequence[str], log: Path) -> int:
+    """Start a program that outlives this one, its output in a file; returns its pid. Raises EngineError."""
+    with open(log, "wb") as out:
+        try:
+            child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
+                list(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+        except FileNotFoundError as absent:
+            raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+    return child.pid

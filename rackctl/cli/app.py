@@ -54,7 +54,7 @@ def init(
 def main() -> None:
     """Entry point. Whatever ends a command becomes one message and its documented exit code."""
     try:
-        from rackctl.cli import bundle, config, dhcp, initrd, lab, lint, mac, nodes, oses, power, services  # noqa: F401 their commands register themselves
+        from rackctl.cli import bundle, config, dhcp, initrd, lab, lint, mac, nodes, oses, power, provision, services  # noqa: F401 their commands register themselves
         from rackctl.cli.lazy import narrow
 
         code = narrow(app, sys.argv[1:])(standalone_mode=False)

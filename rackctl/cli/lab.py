@@ -42,6 +42,7 @@ class Until(StrEnum):
 @lab.command()
 def up(
     nodes: Annotated[int, typer.Option(help="Virtual machines, each behind a BMC of its own (default: none).")] = 0,
+    redfish: Annotated[bool, typer.Option("--redfish", help="rack.yml reaches them by Redfish, not IPMI.")] = False,
     memory: Annotated[int, typer.Option(help="MiB of each virtual machine.")] = 768,
     rack: RackOption = Path(),
 ) -> None:
@@ -60,22 +61,28 @@ def up(
     adapter.set_up_network(image, network)
     say(f"the lab's network is up: {network.address} on the bridge {network.bridge}")
     if nodes:
-        _up_rack(nodes, memory, rack, image, network)
+        _up_rack(nodes, memory, redfish, rack, image, network)
 
 
-def _up_rack(count: int, memory: int, rack: Path, image: str, network: Network) -> None:
+def _up_rack(count: int, memory: int, redfish: bool, rack: Path, image: str, network: Network) -> None:
     import secrets
 
     from rackctl.adapters import labrack
     from rackctl.adapters.folder import RackFolder
-    from rackctl.core.labrack import plan_nodes
+    from rackctl.core.labrack import REDFISH_PORT, SECRET, plan_nodes
 
     folder = RackFolder(rack)
     planned = plan_nodes(count, network.address)
     port = labrack.free_http_port(network.address)
-    if labrack.write_rack(folder.path, planned, port, secrets.token_hex(8)):
+    if labrack.write_rack(folder.path, planned, port, secrets.token_hex(8), redfish):
         say(f"wrote {folder.path / 'rack.yml'} and the BMCs' password beside it")
     labrack.start_bmcs(folder.project, folder.work, image, planned, network.environment, memory)
+    if redfish:
+        from rackctl.adapters.redfishlab import start_redfish
+
+        password = (folder.path / SECRET).read_text().strip()
+        start_redfish(folder.work, labrack.bmcs_name(folder.project), planned, REDFISH_PORT, password)
+        say(f"Redfish: http://{network.address}:{REDFISH_PORT}/redfish/v1")
     for node in planned:
         say(f"  {node.name}  {node.firmware}  {node.mac}  BMC {node.address} port {node.port}, off")
     say(f"next: rackctl up --rack {rack}, then rackctl provision --all --rack {rack}")
@@ -91,9 +98,11 @@ def down(rack: RackOption = Path()) -> None:
     from rackctl.adapters import lab as adapter
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.labrack import stop_bmcs
+    from rackctl.adapters.redfishlab import stop_redfish
 
     network = adapter.find_network()
     engine.check_engine()
+    stop_redfish(RackFolder(rack).work)
     if stop_bmcs(RackFolder(rack).project):
         say("the virtual rack is down")
     adapter.remove_network(imagebuild.build_image("lab", say), network)

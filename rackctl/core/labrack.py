@@ -14,6 +14,7 @@ USER = "lab"
 SECRET = "secrets/lab-bmc"  # noqa: S105 the file's name
 _BMC_PORT = 6230
 _CONSOLE_PORT = 7230
+REDFISH_PORT = 8000
 _SPACE = uuid.UUID("6f0f2f0e-0f3c-5d4b-9d0a-7261636b6374")  # a name space of our own (RFC 9562 section 5.5)
 
 _RACK = """\
@@ -22,11 +23,13 @@ server: {{address: {address}, http_port: {port}}}
 
 os: {{name: discovery}}
 
-bmc: {{driver: ipmi, address: {address}, user: {user}, password: {secret}, cipher: 3}}
+bmc: {{{bmc}, address: {address}, user: {user}, password: {secret}}}
 
 nodes:
 """
-_NODE = '  {name}: {{mac: "{mac}", firmware: {firmware}, groups: [lab], bmc: {{port: {port}}}}}\n'
+_IPMI = "driver: ipmi, cipher: 3"
+_REDFISH = f"driver: redfish, port: {REDFISH_PORT}, tls: false"
+_NODE = '  {name}: {{mac: "{mac}", firmware: {firmware}, groups: [lab], bmc: {{{bmc}}}}}\n'
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,16 @@ def plan_nodes(count: int, address: str) -> tuple[LabNode, ...]:
     )
 
 
-def render_lab_rack(nodes: Sequence[LabNode], http_port: int) -> str:
-    """A rack.yml for these machines. Their passwords are not in it."""
-    head = _RACK.format(count=len(nodes), address=nodes[0].address, port=http_port, user=USER, secret=SECRET)
-    lines = (_NODE.format(name=n.name, mac=n.mac, firmware=n.firmware, port=n.port) for n in nodes)
+def render_lab_rack(nodes: Sequence[LabNode], http_port: int, redfish: bool = False) -> str:
+    """A rack.yml for these machines, behind IPMI or Redfish. Their passwords are not in it."""
+    head = _RACK.format(
+        count=len(nodes), address=nodes[0].address, port=http_port, user=USER, secret=SECRET,
+        bmc=_REDFISH if redfish else _IPMI,
+    )  # fmt: skip
+    lines = []
+    for node in nodes:
+        bmc = f"system: /redfish/v1/Systems/{node.uuid}" if redfish else f"port: {node.port}"
+        lines.append(_NODE.format(name=node.name, mac=node.mac, firmware=node.firmware, bmc=bmc))
     return head + "".join(lines)
 
 

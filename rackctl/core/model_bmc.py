@@ -12,7 +12,7 @@ _SECRET = re.compile(r"secrets/[A-Za-z0-9][A-Za-z0-9._-]*|env:[A-Za-z_][A-Za-z0-
 _PRINT = re.compile(r"[0-9a-f]{64}")
 _USER = re.compile(r"[^\s\0-\x1f-][^\0-\x1f]{0,63}")
 
-Driver = Literal["auto", "ipmi", "redfish", "wol", "command"]
+Driver = Literal["auto", "ipmi", "redfish", "wol", "command", "lab"]
 
 # The keys that a driver reads beside `driver` and `groups`; any other one there is a mistake worth telling.
 _COMMON = {"driver", "timeout", "wait"}
@@ -27,6 +27,7 @@ _READS: dict[str, set[str]] = {
     "redfish": _LOGIN | _REDFISH,
     "wol": _WOL,
     "command": _COMMAND,
+    "lab": set(),
 }
 
 

@@ -14,6 +14,13 @@ def test_the_virtual_racks_file_is_a_good_rack() -> None:
     assert rack.server.http_port == 8083
 
 
+def test_the_same_machines_behind_redfish() -> None:
+    nodes = plan_nodes(2, "10.98.7.1")
+    bmc = parse_rack(render_lab_rack(nodes, 83, redfish=True)).bmc_of("node2")
+    assert bmc and (bmc.driver, bmc.port, bmc.tls) == ("redfish", 8000, False)
+    assert bmc.system == f"/redfish/v1/Systems/{nodes[1].uuid}"
+
+
 def test_two_labs_do_not_meet() -> None:
     one, two = plan_nodes(2, "10.98.7.1"), plan_nodes(2, "10.98.8.1")
     assert not {node.mac for node in one} & {node.mac for node in two}

@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import pytest
+
+from rackctl.core.events import Stage
+from rackctl.core.fold import StageTime
+from rackctl.core.provision import JOIN_WAIT, Ending, Run, deserves_retry, follow, judge, of_this_start, summary
+from rackctl.core.timeline import SILENCE, Timeline
+
+MAC = "52:54:00:12:34:56"
+RUN = Run("n", MAC, Stage.CHECKIN, powered=1000.0)
+
+
+def boot(*stages: Stage, started: float = 1005.0, **more: object) -> Timeline:
+    times = tuple(StageTime(s, started, started + 10.0 * i, 0, True) for i, s in enumerate(stages))
+    return Timeline(MAC, "10.0.0.1", started, times, **{"verdict": "running", **more})  # type: ignore[arg-type]
+
+
+def test_up_counts_from_the_power() -> None:
+    timeline = boot(Stage.LOADER, Stage.SCRIPT, Stage.CHECKIN, verdict="done")
+    ending = judge(RUN, timeline, 1040)
+    assert ending and (ending.state, ending.seconds) == ("up", 25.0)
+
+
+def test_joining_is_waited_for() -> None:
+    run = replace(RUN, until=Stage.JOINED)
+    assert judge(run, boot(Stage.CHECKIN, verdict="done"), 1010) is None
+    late = judge(run, boot(Stage.CHECKIN, verdict="done"), 1005 + JOIN_WAIT + 1)
+    assert late and (late.state, late.stage) == ("failed", "joined")
+    ending = judge(run, boot(Stage.CHECKIN, Stage.JOINED, verdict="done"), 1020)
+    assert ending and ending.state == "joined"
+
+
+def test_a_silent_machine() -> None:
+    assert judge(RUN, None, 1000 + SILENCE[Stage.POWER]) is None
+    ending = judge(RUN, None, 1001 + SILENCE[Stage.POWER])
+    assert ending and (ending.state, ending.stage) == ("failed", "firmware")
+
+
+def test_an_earlier_boot_is_not_this_one() -> None:
+    old, new = boot(Stage.CHECKIN, started=900.0), boot(Stage.LOADER)
+    assert of_this_start(RUN, [old]) is None
+    assert of_this_start(RUN, [old, new]) is new
+
+
+def test_progress_is_told_once() -> None:
+    timeline = boot(Stage.LOADER)
+    fresh = follow(RUN, timeline)
+    assert fresh.reached == ("loader",)
+    assert follow(fresh, timeline) is fresh
+
+
+@pytest.mark.parametrize(
+    ("missing", "problem", "tries", "again"),
+    [
+        (Stage.KERNEL, "aborted", 1, True),
+        (Stage.SCRIPT, "", 1, True),
+        (Stage.KERNEL, "aborted", 2, False),
+        (Stage.KERNEL, "status", 1, False),
+        (Stage.CONFIG, "", 1, False),
+    ],
+)
+def test_who_gets_a_second_try(missing: Stage, problem: str, tries: int, again: bool) -> None:
+    timeline = boot(Stage.LOADER, verdict="stuck", missing=missing, problem=problem, reason="why", remedy="so")
+    ending = judge(replace(RUN, tries=tries), timeline, 1100)
+    assert ending and ending.state == "failed"
+    assert deserves_retry(ending) is again
+
+
+def test_the_summary() -> None:
+    text = summary([Ending("a", "up", 73.6), Ending("node2", "failed", 9, "script", "a loop", "mend it", 2)])
+    assert text.splitlines() == [
+        "a      up, 74 s",
+        "node2  failed before script: a loop, 2 tries",
+        "       -> mend it",
+        "1 of 2 provisioned",
+    ]
