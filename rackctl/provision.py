@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.logs import Log, open_logs, read_events
-from rackctl.core.events import Stage
-from rackctl.core.fold import Fold
+from rackctl.core.events import Event, Stage
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.power import Fault, Outcome, Verb
 from rackctl.core.provision import Ending, Run, deserves_retry, follow, judge, of_this_start
 from rackctl.core.tftplog import parse_tftp_line
-from rackctl.core.timeline import Timeline, judge_boots
+from rackctl.core.timeline import Timeline, fold_events
 from rackctl.power import Power, Request
 
 _TICK = 0.2
@@ -92,7 +91,9 @@ class Provision:
         # The virtual rack's routers write their lines beside its BMCs.
         routers = (self.folder.work / "lab" / "bmcs").glob("*/router.jsonl")
         logs += [Log(file, parse_tftp_line, from_end=True) for file in routers]
-        fold, starting = Fold(None), None
+        events: list[Event] = []
+        timelines: Sequence[Timeline] = ()
+        starting = None
         with ThreadPoolExecutor(max_workers=1) as pool:
             while self.queue or self.runs or starting:
                 room = options.parallel - len(self.runs)
@@ -102,9 +103,11 @@ class Provision:
                 if starting is not None and starting.done():
                     self._take(starting)
                     starting = None
-                for event in read_events(logs):
-                    fold.feed(event)
-                self._look(judge_boots(fold, time.time()))
+                # A log's lines can come later than another's that tell of later things: fold them in order of time.
+                fresh = list(read_events(logs))
+                events = sorted([*events, *fresh], key=lambda event: event.time) if fresh else events
+                timelines = fold_events(events, time.time()) if events else timelines
+                self._look(timelines)
                 time.sleep(_TICK)
 
     def _start(self, batch: Sequence[tuple[str, int]], stagger: float) -> list[Run | Outcome]:
