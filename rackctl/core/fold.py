@@ -122,6 +122,8 @@ class Boot:
         if old is None or (ok and not old.ok):
             begun = start if old is None else min(old.start, start)
             self.stages[stage] = StageTime(stage, begun, time, event.nbytes, ok, event.detail)
+        elif stage is _DHCP and self.furthest > _DHCP:
+            pass  # iPXE asks once more, on its way to the script: the firmware's answer is the stage
         elif stage < _CHECKIN and ok >= old.ok:  # the first check-in is the end of a boot
             nbytes = old.nbytes + event.nbytes
             began, ended = min(old.start, start), max(old.end, time)

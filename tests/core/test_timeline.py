@@ -65,3 +65,14 @@ def test_a_long_log():
     found = fold_events(heapq.merge(*logs, key=lambda e: e.time), 1e9)
     assert len(found) == 40_000
     assert {t.verdict for t in found} == {"done"}
+
+
+def test_the_dhcp_stage_is_the_firmwares_not_that_of_ipxe_after_it():
+    events = [
+        Event(1000.0, Stage.DHCP, MAC, IP, True, {"kind": "DHCPACK"}),
+        Event(1001.0, Stage.LOADER, None, IP, True, {"file": "pxelinux.0"}),
+        Event(1006.0, Stage.DHCP, MAC, IP, True, {"kind": "DHCPACK"}),
+        Event(1007.0, Stage.SCRIPT, MAC, IP, True, {}),
+    ]
+    [timeline] = fold_events(events, 1008.0)
+    assert {stage.name: stage.end for stage in timeline.stages} == {"dhcp": 1000.0, "loader": 1001.0, "script": 1007.0}
