@@ -31,6 +31,7 @@ class GitHub(http.server.ThreadingHTTPServer):
         self.ranges = self.etags = True
         self.limited = self.elsewhere = False
         self.page_size = 2
+        self.retry_after = "0"
         self.objects = ""  # the host that downloads are redirected to, as GitHub does; "" is this one
         self.sent = 0
         self.pace = 0.0  # seconds to wait after each quarter of a MiB
@@ -70,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/repos/"):
             self.listing()
         elif hub.fail:
-            self.reply(hub.fail.pop(0), Retry_After="0")
+            self.reply(hub.fail.pop(0), Retry_After=hub.retry_after)
         elif self.path.startswith("/dl/"):
             self.reply(302, Location=hub.objects + "/objects/" + self.path[4:])
         elif (content := hub.files.get(self.path.removeprefix("/objects/"))) is None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -107,9 +108,41 @@ fetch_file(sys.argv[1], Store(Path(sys.argv[2])), name="big", expect_sha256=sys.
 """
 
 
+FETCH_ALL = """
+import json, sys
+from pathlib import Path
+import requests
+from rackctl.adapters.fetch import Store, fetch_file
+print("ready", flush=True)
+for url, digest in json.loads(sys.argv[2]):
+    fetch_file(url, Store(Path(sys.argv[1])), name="x", expect_sha256=digest, report=lambda _line: None)
+"""
+
+
 def start_fetch(hub: GitHub, store: Store, digest: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-c", FETCH, f"{hub.url}/dl/big", str(store.root), digest]
     return subprocess.Popen(argv, env={**os.environ, "NO_PROXY": "127.0.0.1"})
+
+
+def test_killed_at_any_moment_no_wrong_file_is_in_the_store(hub: GitHub, tmp_path: Path) -> None:
+    store, wanted = Store(tmp_path / "store"), [os.urandom(400_000 + n) for n in range(6)]
+    hub.files = {str(n): content for n, content in enumerate(wanted)}
+    names = [[f"{hub.url}/dl/{n}", sha(content)] for n, content in enumerate(wanted)]
+    hub.pace = 0.02
+    for nth in range(8):
+        argv = [sys.executable, "-c", FETCH_ALL, str(store.root), json.dumps(names)]
+        child = subprocess.Popen(argv, env={**os.environ, "NO_PROXY": "127.0.0.1"}, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()  # the imports are done
+        time.sleep(random.Random(nth).uniform(0, 0.4))
+        child.kill()
+        child.wait()
+        for file in (store.root / "sha256").glob("*"):
+            assert sha(file.read_bytes()) == file.name
+    hub.pace = 0.0
+    subprocess.run([sys.executable, "-c", FETCH_ALL, str(store.root), json.dumps(names)], check=True)
+    assert {file.name for file in (store.root / "sha256").iterdir()} == {sha(content) for content in wanted}
+    assert not list((store.root / "partial").glob("*.part")) and not (store.root / "bad").exists()
 
 
 def test_300_mb_killed_five_times_is_whole_and_hardly_fetched_twice(hub: GitHub, tmp_path: Path) -> None:

@@ -101,6 +101,25 @@ def test_a_whole_part_left_by_a_kill_is_used(hub: GitHub, store: Store) -> None:
     assert get(hub, store, expect_sha256=sha(KERNEL)).path.read_bytes() == KERNEL
 
 
+def test_a_part_that_does_not_fit_is_begun_anew_where_no_etag_can_tell(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.etags = KERNEL, False
+    store.part("", sha(KERNEL)).write_bytes(b"not the beginning of it")
+    assert get(hub, store, expect_sha256=sha(KERNEL)).path.read_bytes() == KERNEL
+    assert [headers.get("Range") for path, headers in hub.asked if path.startswith("/objects")] == ["bytes=23-", None]
+
+
+def test_a_part_of_the_whole_size_is_checked_without_asking(hub: GitHub, store: Store) -> None:
+    store.part("", sha(KERNEL)).write_bytes(KERNEL)
+    assert get(hub, store, expect_sha256=sha(KERNEL), expect_size=len(KERNEL)).path.read_bytes() == KERNEL
+    assert not hub.asked
+
+
+def test_a_server_that_wants_a_long_wait_is_not_waited_for(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.fail, hub.retry_after = KERNEL, [503], "3600"
+    with pytest.raises(FetchError, match="the server asks to wait 3600 s"):
+        get(hub, store)
+
+
 def test_a_mismatch_tells_both_sums_moves_the_bad_file_aside_and_keeps_the_old(hub: GitHub, store: Store) -> None:
     hub.files["k"] = KERNEL
     old = get(hub, store)
