@@ -51,10 +51,15 @@ def init(
     typer.echo(f"wrote {file}: server {address}, http port {port}\nnext: rackctl up --rack {folder}")
 
 
+def load_commands() -> None:
+    """Import the modules whose commands register themselves at `app`."""
+    from rackctl.cli import bundle, config, dhcp, initrd, lab, lint, mac, nodes, oses, power, provision, services  # noqa: F401 their commands register themselves
+
+
 def main() -> None:
     """Entry point. Whatever ends a command becomes one message and its documented exit code."""
     try:
-        from rackctl.cli import bundle, config, dhcp, initrd, lab, lint, mac, nodes, oses, power, provision, services  # noqa: F401 their commands register themselves
+        load_commands()
         from rackctl.cli.lazy import narrow
 
         code = narrow(app, sys.argv[1:])(standalone_mode=False)
