@@ -25,6 +25,7 @@ demo: venv engine ## two virtual machines, power-off to check-in, with their tim
 
 check: venv ## lint, format, types, import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports
+	@shellcheck scripts/*.sh .ci/run tests/fakes/*/docker
 
 test: check engine ## everything, the real boots among them
 	@pytest

@@ -5,6 +5,10 @@ set -euo pipefail
 
 say() { printf 'engine: %s\n' "$*"; }
 die() { printf 'engine: %s\n' "$*" >&2; exit 3; }
+os_release=${RACKCTL_OS_RELEASE:-/etc/os-release} # of another system, for the tests
+
+answers() { docker info >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" = 0 ]; }
 
 version_ok() {
     local version
@@ -12,16 +16,27 @@ version_ok() {
     [ "${version%%.*}" -ge 23 ] && docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1
 }
 
+# Quiet, with no prompt from debconf, dpkg or needrestart, and patient while another apt holds the lock.
+apt_quietly() {
+    DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -qy -o DPkg::Lock::Timeout=300 \
+        -o Dpkg::Options::=--force-confold "$@" >/dev/null </dev/null
+}
+
 start_engine() {
     command -v dockerd >/dev/null || return 1
+    is_root || return 1
     if [ -d /run/systemd/system ]; then
-        systemctl start docker
+        say "starting the docker service"
+        systemctl --no-ask-password start docker || return 1
     else
         # No systemd (containers, CI): a session of its own, so that it outlives this script.
         say "starting dockerd (log: /var/log/rackctl-dockerd.log)"
         setsid dockerd >>/var/log/rackctl-dockerd.log 2>&1 </dev/null &
     fi
-    for _ in $(seq 60); do docker info >/dev/null 2>&1 && return 0; sleep 0.5; done
+    for _ in $(seq 60); do
+        if answers; then return 0; fi
+        sleep 0.5
+    done
     return 1
 }
 
@@ -37,24 +52,44 @@ install_on_bookworm() {
             >/etc/apt/sources.list.d/rackctl-trixie.list
     fi
     printf 'Package: *\nPin: release n=trixie\nPin-Priority: 50\n' >/etc/apt/preferences.d/rackctl-trixie
-    apt-get -q update >/dev/null
-    say "installing docker.io from bookworm, then the newer engine from trixie"
-    apt-get -qy install --no-install-recommends docker.io iptables >/dev/null
-    apt-get -qy install -t trixie --no-install-recommends docker.io docker-cli docker-compose docker-buildx >/dev/null
+    say "installing docker.io from bookworm, then the newer engine from trixie (about a minute)"
+    apt_quietly update
+    apt_quietly install --no-install-recommends docker.io iptables
+    apt_quietly install -t trixie --no-install-recommends docker.io docker-cli docker-compose docker-buildx
 }
 
 install_engine() {
-    [ "$(id -u)" = 0 ] || die "no Docker engine answers and this is not root. Install Docker >= 23 with compose v2 and buildx, or run again as root."
-    [ -r /etc/os-release ] && . /etc/os-release
-    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck source=/dev/null
+    if [ -r "$os_release" ]; then . "$os_release"; fi
     case "${ID:-}:${VERSION_CODENAME:-}" in
         debian:bookworm) install_on_bookworm ;;
-        debian:*) apt-get -q update >/dev/null; say "installing docker.io"; apt-get -qy install --no-install-recommends docker.io docker-cli docker-compose docker-buildx iptables >/dev/null ;;
-        ubuntu:*) apt-get -q update >/dev/null; say "installing docker.io"; apt-get -qy install --no-install-recommends docker.io docker-compose-v2 docker-buildx iptables >/dev/null ;;
+        debian:*) install_packages docker.io docker-cli docker-compose docker-buildx iptables ;;
+        ubuntu:*) install_packages docker.io docker-compose-v2 docker-buildx iptables ;;
         *) die "no Docker engine answers on ${PRETTY_NAME:-this system}. Install Docker >= 23 with compose v2 and buildx (https://docs.docker.com/engine/install/), then run again." ;;
     esac
 }
 
-version_ok || { start_engine && version_ok; } || { install_engine; version_ok || start_engine; }
-version_ok || die "the engine does not answer, or is older than 23, or lacks compose v2 or buildx: docker version; docker compose version; docker buildx version. Log: /var/log/rackctl-dockerd.log"
+install_packages() {
+    say "installing $* (about a minute)"
+    apt_quietly update
+    apt_quietly install --no-install-recommends "$@"
+}
+
+if ! version_ok && ! answers; then
+    start_engine || true
+fi
+if ! version_ok; then
+    if answers && ! dpkg -s docker.io >/dev/null 2>&1; then
+        # An engine that did not come from Debian's packages is its owner's to change.
+        die "the Docker engine here is older than 23, or lacks compose v2 or buildx: docker version; docker compose version; docker buildx version. Update it, then run again."
+    fi
+    if ! is_root; then
+        die "no Docker engine >= 23 with compose v2 and buildx answers this user, who is not root. If there is one, start it (sudo systemctl start docker) and join its group (sudo usermod -aG docker \$USER); else install it, or run again as root."
+    fi
+    install_engine
+    if ! version_ok; then start_engine || true; fi
+fi
+if ! version_ok; then
+    die "the engine does not answer, or is older than 23, or lacks compose v2 or buildx: docker version; docker compose version; docker buildx version. Log: /var/log/rackctl-dockerd.log"
+fi
 say "Docker $(docker version --format '{{.Server.Version}}'), compose $(docker compose version --short), buildx ready"

@@ -1,0 +1,190 @@
+"""The set-up scripts on machines that are not at hand: hermetic PATHs with a few named fakes in them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+TOOLS = ("bash", "env", "cat", "dirname", "grep", "head", "mktemp", "rm", "sed", "seq", "sort", "timeout", "touch")
+
+DOCKER = """\
+echo "docker $*" >>"$CALLS"
+case "$1 $2" in
+    "info "*) ;;
+    "ps -aq") [ "$4" = label=org.rackctl.role ] && printf "$CONTAINERS" ;;
+    "images -q") [ "$4" = label=org.rackctl.role ] && printf "$IMAGES" ;;
+    "network ls") ;;
+    "version --format") echo "${ENGINE_VERSION:-26.1.5}" ;;
+    "compose version") echo 2.26.1 ;;
+esac
+exit 0
+"""
+# An ip that knows two bridges of labs, one of Docker's, one of somebody else with a name that begins alike.
+IP = """\
+echo "ip $*" >>"$CALLS"
+[ "$1" = -o ] && printf '%s\\n' '1: docker0: <>' '2: rackctl-lab: <>' '3: rackctl0a620001: <>' '4: rackctl-mine: <>'
+exit 0
+"""
+
+
+class Machine:
+    """A machine with no programs but TOOLS and the fakes that are put on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bin, self.calls = folder, folder / "bin", folder / "calls"
+        self.bin.mkdir()
+        self.calls.touch()
+        (folder / "scripts").mkdir()
+        for name in TOOLS:
+            (self.bin / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is missing"))
+        self.put("sleep", "exit 0")
+
+    def put(self, name: str, body: str) -> None:
+        (self.bin / name).write_text(f"#!/usr/bin/env bash\n{body}")
+        (self.bin / name).chmod(0o755)
+
+    def os(self, text: str) -> str:
+        (self.folder / "os-release").write_text(text)
+        return str(self.folder / "os-release")
+
+    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        # A copy, so that "the checkout" is this folder.
+        copy = shutil.copy(SCRIPTS / script, self.folder / "scripts" / script)
+        env = {"PATH": str(self.bin), "CALLS": str(self.calls), "CONTAINERS": "", "IMAGES": "", **env}
+        return subprocess.run(
+            [str(self.bin / "bash"), copy],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def called(self, beginning: str) -> list[str]:
+        return [line for line in self.calls.read_text().splitlines() if line.startswith(beginning)]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_clean_removes_what_is_labelled_and_the_labs_bridges(machine: Machine) -> None:
+    machine.put("docker", DOCKER)
+    machine.put("ip", IP)
+    (machine.folder / "demo").mkdir()
+    (machine.folder / "mine").mkdir()
+    done = machine.run("clean.sh", CONTAINERS="c1\\nc2\\n", IMAGES="i2\\ni1\\ni2\\n")
+    assert done.returncode == 0, done.stderr
+    assert machine.called("docker rm") == ["docker rm -f c1 c2", "docker rmi -f i1 i2"]
+    assert machine.called("ip link del") == ["ip link del rackctl-lab", "ip link del rackctl0a620001"]
+    assert not (machine.folder / "demo").exists() and (machine.folder / "mine").exists()
+    assert "removing 2 containers" in done.stdout and "removing 2 images" in done.stdout
+
+
+@pytest.mark.parametrize("engine", [True, False], ids=["an idle engine", "no docker at all"])
+def test_clean_with_nothing_to_remove(machine: Machine, engine: bool) -> None:
+    if engine:
+        machine.put("docker", DOCKER)
+    for _ in range(2):
+        done = machine.run("clean.sh")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("clean: done\n") and not done.stderr
+    assert not machine.called("docker r") and not machine.called("docker network rm")
+
+
+def test_an_engine_that_answers_is_used_as_it_is(machine: Machine) -> None:
+    machine.put("docker", DOCKER)
+    done = machine.run("engine.sh")
+    assert (done.returncode, done.stdout) == (0, "engine: Docker 26.1.5, compose 2.26.1, buildx ready\n"), done.stderr
+
+
+def assert_dies(done: subprocess.CompletedProcess[str], *says: str) -> None:
+    assert done.returncode == 3, done.stdout + done.stderr
+    for part in says:
+        assert part in done.stderr
+
+
+def test_without_an_engine_and_without_root_the_way_out_is_named(machine: Machine) -> None:
+    machine.put("id", "echo 1000")
+    machine.put("dockerd", 'echo "dockerd $*" >>"$CALLS"')
+    assert_dies(machine.run("engine.sh"), "not root", "usermod -aG docker", "install it")
+    assert not machine.calls.read_text()
+
+
+def test_a_system_that_is_not_debian_is_told_what_to_install(machine: Machine) -> None:
+    machine.put("id", "echo 0")
+    done = machine.run("engine.sh", RACKCTL_OS_RELEASE=machine.os('ID=fedora\nPRETTY_NAME="Fedora Linux 43"\n'))
+    assert_dies(done, "Fedora Linux 43", "Docker >= 23 with compose v2 and buildx", "https://")
+    assert_dies(machine.run("engine.sh", RACKCTL_OS_RELEASE="/nowhere"), "this system")
+
+
+def test_an_engine_of_somebody_else_that_is_too_old_is_left_alone(machine: Machine) -> None:
+    machine.put("id", "echo 0")
+    machine.put("docker", DOCKER)
+    machine.put("dpkg", "exit 1")
+    done = machine.run("engine.sh", ENGINE_VERSION="20.10.24", RACKCTL_OS_RELEASE=machine.os("ID=debian\n"))
+    assert_dies(done, "older than 23", "Update it")
+
+
+APT = """\
+echo "apt-get $* $DEBIAN_FRONTEND" >>"$CALLS"
+read -r line && echo "a prompt would be answered: $line" >>"$CALLS"
+for word; do
+    if [ "$word" = install ]; then [ -e "$ENGINE" ] && cp "$ENGINE" "$BIN/docker"; fi
+done
+exit 0
+"""
+
+
+def test_on_ubuntu_as_root_an_engine_is_installed_without_a_prompt(machine: Machine) -> None:
+    machine.put("id", "echo 0")
+    machine.put("apt-get", APT)
+    (machine.bin / "cp").symlink_to(shutil.which("cp") or "")
+    machine.put("engine", DOCKER)
+    env = {
+        "ENGINE": str(machine.bin / "engine"),
+        "BIN": str(machine.bin),
+        "RACKCTL_OS_RELEASE": machine.os("ID=ubuntu\n"),
+    }
+    done = machine.run("engine.sh", **env)
+    assert done.returncode == 0, done.stderr
+    update, install = machine.called("apt-get")
+    assert "update noninteractive" in update and "docker-compose-v2" in install and install.endswith(" noninteractive")
+    assert "prompt" not in machine.calls.read_text()
+    assert machine.run("engine.sh", **env).returncode == 0 and len(machine.called("apt-get")) == 2, "safe to run twice"
+
+
+def test_an_install_that_brings_no_engine_ends_with_a_message(machine: Machine) -> None:
+    machine.put("id", "echo 0")
+    machine.put("apt-get", APT)
+    done = machine.run("engine.sh", ENGINE="/nowhere", RACKCTL_OS_RELEASE=machine.os("ID=ubuntu\n"))
+    assert_dies(done, "the engine does not answer", "docker version")
+
+
+NO_IMAGE = """\
+echo "docker $*" >>"$CALLS"
+case "$1" in image|pull) exit 1 ;; esac
+exit 0
+"""
+
+
+def test_without_registry_root_and_mmdebstrap_the_way_out_is_named(machine: Machine) -> None:
+    machine.put("docker", NO_IMAGE)
+    machine.put("id", "echo 1000")
+    assert_dies(machine.run("base-image.sh"), "mmdebstrap", "docker load")
+
+
+def test_a_base_image_that_was_cut_is_never_imported(machine: Machine) -> None:
+    machine.put("docker", NO_IMAGE)
+    machine.put("id", "echo 0")
+    machine.put("mmdebstrap", 'touch "$4"; exit 1')
+    assert machine.run("base-image.sh", TMPDIR=str(machine.folder)).returncode == 1
+    assert not machine.called("docker import")
+    machine.put("mmdebstrap", 'echo "mmdebstrap $*" >>"$CALLS"; touch "$4"')
+    done = machine.run("base-image.sh", TMPDIR=str(machine.folder))
+    assert done.returncode == 0, done.stderr
+    assert len(machine.called("docker import")) == 1 and "trixie" in machine.called("mmdebstrap")[0]
+    assert not list(machine.folder.glob("tmp.*"))
