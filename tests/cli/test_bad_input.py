@@ -204,7 +204,7 @@ def test_init_onto_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 def offer_rancheros(hub: GitHub, rack: Path, cache: Path) -> dict[str, str]:
     hub.releases += [{"tag_name": "v1.5.8"}]
     release(hub, "v1.5.8")
-    (rack / "rack.yml").write_text(GOOD + "os: {name: rancheros, version: v1.5.8}\n")
+    (rack / "rack.yml").write_text(GOOD + "os: {name: rancheros, version: v1.5.8}\nunknown: boot\n")
     urls = {"RACKCTL_GITHUB_URL": hub.url + "/dl/", "RACKCTL_GITHUB_API": hub.url}
     return {**urls, "XDG_CACHE_HOME": str(cache), "NO_PROXY": "127.0.0.1"}
 
