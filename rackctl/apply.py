@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.fetch.prune import remember_rack
 from rackctl.adapters.folder import RackFolder
+from rackctl.adapters.workers import workers
 from rackctl.core.config.sources import Inputs
 from rackctl.core.lint.run import stop_on_errors
 from rackctl.core.lock import RackLock
@@ -70,7 +70,7 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         _require_ports(folder, rack)  # before the builds, which take minutes the first time
     with folder.lock():
         lock = pin_keys(rack, lockfile.read_lock(folder.path), report)
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        with workers(4) as pool:
             images = {name: pool.submit(imagebuild.build_image, name, report) for name in services_of(rack)}
             loaders = pool.submit(build_loaders, rack, report)
             supplies = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,4 +72,8 @@ def main() -> None:
         from rackctl.cli.failure import tell_failure
 
         code = tell_failure(error, sys.argv[1:])
+        if isinstance(error, KeyboardInterrupt):
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            os._exit(code)  # an exit in good order would wait for the threads that still download
     sys.exit(code if isinstance(code, int) else 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rackctl.adapters.fetch.resolve import Upstream
 from rackctl.adapters.fetch.signatures import verify_bytes, verify_file, verify_message
 from rackctl.adapters.fetch.store import Artifact, Store, hash_file
 from rackctl.adapters.fetch.web import read_page
+from rackctl.adapters.workers import workers
 from rackctl.core.catalog import Artifact as Wanted
 from rackctl.core.lock import LockedArchive, LockedFile, LockedRelease
 from rackctl.core.sums import find_sum, parse_sums
@@ -54,7 +54,7 @@ def fetch_release(upstream: Upstream, locked: LockedRelease | None = None) -> di
     def bring(group: list[Wanted]) -> list[Artifact]:
         return [_bring(upstream, one, sources[one.name], lock.get(one.name)) for one in group]
 
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+    with workers(_AT_ONCE) as pool:
         for artifacts in pool.map(bring, groups.values()):
             found |= {artifact.name: artifact for artifact in artifacts}
     return {one.name: found[one.name] for one in wanted}
