@@ -28,7 +28,13 @@ def parse_sums(text: str) -> dict[str, str]:
 
 
 def find_sum(sums: dict[str, str], list_url: str, url: str) -> str | None:
-    """The sum of the file at `url`, by its path below the list's folder, else by its name."""
-    folder = list_url.rpartition("/")[0] + "/"
+    """The sum of the file at `url`: by its path below the list's folder, else by its name.
+
+    Else by the only path that ends in its name, since some lists hold the paths of the machine that built the files.
+    """
+    folder, name = list_url.rpartition("/")[0] + "/", url.rpartition("/")[2]
     below = url.removeprefix(folder) if url.startswith(folder) else ""
-    return sums.get(below) or sums.get(url.rpartition("/")[2])
+    if exact := sums.get(below) or sums.get(name):
+        return exact
+    ending = {digest for path, digest in sums.items() if path.endswith("/" + name)}
+    return ending.pop() if len(ending) == 1 else None
