@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,12 @@ def fetch_for_rack(
         lock = lockfile.read_lock(folder.path)
         consulted = RackLock() if update else lock
         wanted = [os] if os else used
-        found = [supply_release(one, catalog, consulted, report, progress, folder.own_keys) for one in wanted]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            running = [
+                pool.submit(supply_release, one, catalog, consulted, report, progress, folder.own_keys)
+                for one in wanted
+            ]
+            found = [one.result() for one in running]
         remember_rack(Store(CACHE / "store"), folder.path)
         names = {(one.name, one.version) for one in used}
         lockfile.write_lock(folder.path, lock_releases(lock, [r for r in found if (r.os, r.wanted) in names]))

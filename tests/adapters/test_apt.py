@@ -12,13 +12,16 @@ import zstandard
 from fake_github import GitHub
 from pysequoia import SignatureMode, Tsk
 
+from rackctl import overlays
 from rackctl.adapters.fetch import Store, Upstream, apt, fetch_release
 from rackctl.adapters.fetch.apt import find_mirror, open_suite, read_listed
 from rackctl.adapters.fetch.archive import extract_member
 from rackctl.adapters.fetch.signatures import load_keys
+from rackctl.adapters.overlay import read_package
 from rackctl.core.catalog import Catalog, Entry, Keys, parse_entry
 from rackctl.core.debian import find_package, parse_release, parse_sources
 from rackctl.core.lock import LockedFile, LockedRelease
+from rackctl.core.overlay import InitrdOverlay, choose_firmware
 from rackctl.errors import FetchError
 
 ENTRY = """\
@@ -223,12 +226,16 @@ def real_mirror() -> str:
 
 @pytest.mark.engine
 @pytest.mark.skipif(not real_mirror(), reason="this machine's apt names no Debian mirror")
-def test_the_real_mirror_and_the_real_keys(tmp_path: Path) -> None:
+def test_the_real_mirror_and_the_real_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlays, "CACHE", tmp_path)
     entry = Catalog().get("memtest86+")
     one = Upstream("memtest86+", entry, "13", Store(tmp_path), print)
     assert one.resolve()
     found = fetch_release(one)
     assert found["vmlinuz.efi"].path.read_bytes()[:2] == b"MZ" and found["vmlinuz"].trust == "signed"
+    firmware = overlays.bring_package(InitrdOverlay(package="firmware-bnx2"), print)
+    names = {one.name for one in choose_firmware(read_package(firmware.path))}
+    assert "lib/firmware/bnx2/bnx2-mips-09-6.2.1b.fw" in names
     suite = open_suite("bookworm", load_keys([Keys(keyring="debian-archive-keyring")]), one.store)
     sums = read_listed(suite, "main/installer-amd64/current/images/SHA256SUMS", one.store, print)
     assert b"netboot/debian-installer/amd64/linux" in sums
