@@ -55,9 +55,14 @@ class Value:
 
     def get(self, *path: str) -> Value | None:
         """The value at a path of map keys; the last of doubled keys wins, as in every reader."""
-        found: Value | None = self
-        for key in path:
-            found = next((v for k, v in reversed(found.entries) if k.text == key), None) if found else None
+        found = self
+        for wanted in path:
+            for key, value in reversed(found.entries):
+                if key.text == wanted:
+                    found = value
+                    break
+            else:
+                return None
         return found
 
     def walk(self) -> Iterator[Value]:
@@ -119,7 +124,7 @@ def parse_yaml(text: str, file: str = "") -> tuple[Value | None, int | None]:
     None for a text without content. Raises YamlFault.
     """
     try:
-        loader = yaml.CSafeLoader(text)
+        loader = _Loader(text)
         try:
             node = None
             if loader.check_node():
@@ -144,6 +149,12 @@ def parse_yaml(text: str, file: str = "") -> tuple[Value | None, int | None]:
 
 def _say(wrong: yaml.MarkedYAMLError) -> str:
     return ", ".join(part for part in (wrong.context, wrong.problem) if part) or "not YAML"
+
+
+class _Loader(yaml.CSafeLoader):
+    """Leaves the kinds of scalars to `read_scalar`, which knows RancherOS' own."""
+
+    yaml_implicit_resolvers: Any = {}  # noqa: RUF012 as PyYAML declares it
 
 
 class _Unfold:
@@ -189,6 +200,8 @@ def to_plain(value: Value) -> Any:
 def make_value(data: Any, file: str, line: int = 1, column: int = 1) -> Value:
     """Python data as a value that was "read" at one place."""
     place = (line, column, line, column)
+    if type(data) is str:
+        return Value("str", *place, data, file=file)
     if isinstance(data, dict):
         entries = [(make_value(str(k), file, line), make_value(v, file, line)) for k, v in data.items()]
         return Value("map", *place, entries=entries, file=file)

@@ -37,7 +37,10 @@ def _settled(value: Value) -> Value:
     tag = "" if value.tag == _REPLACE else value.tag
     if value.kind == "map":
         kept = [(key, _settled(below)) for key, below in _last(value) if below.kind != "null"]
-        return replace(value, entries=kept, tag=tag)
+        same = len(kept) == len(value.entries) and all(
+            new is old for (_, new), (_, old) in zip(kept, value.entries, strict=True)
+        )
+        return value if same and tag == value.tag else replace(value, entries=kept, tag=tag)
     return replace(value, tag=tag) if tag != value.tag else value
 
 

@@ -85,7 +85,17 @@ class Machine:
 def resolve_machine(
     rack: Rack, inputs: Inputs, os: str, version: str, kind: str, name: str | None, key: str
 ) -> Machine:
-    """Merge every source that is for this machine. Raises ConfigError with the file and line of what is wrong."""
+    """Merge every source that is for this machine. Raises ConfigError with the file and line of what is wrong.
+
+    The same rack and inputs give the same object: the linter asks for what was rendered a moment ago.
+    """
+    known: tuple[Rack, Machine] | None = inputs.made.get(("machine", name))
+    if known is None or known[0] is not rack:
+        known = inputs.made[("machine", name)] = (rack, _resolve(rack, inputs, os, version, kind, name, key))
+    return known[1]
+
+
+def _resolve(rack: Rack, inputs: Inputs, os: str, version: str, kind: str, name: str | None, key: str) -> Machine:
     node = rack.nodes[name] if name is not None else None
     hostname = (node.hostname or name) if node else None
     context = Context(rack, name, node, hostname)

@@ -25,14 +25,15 @@ class Inputs:
     """What stands beside rack.yml.
 
     texts: path -> text of each config source; secrets: name -> text; keys: `github:USER` or a .pub path -> its key
-    lines; rack_text: rack.yml itself, so that what is written in it has a line.
+    lines; rack_text: rack.yml itself, so that what is written in it has a line; made: what was made of them
+    already.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rack_text: str = field(default="", repr=False)
-    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def secret(self, name: str, where: str = "") -> str:
         """Raises ConfigError when secrets/ has no such file."""
@@ -42,12 +43,12 @@ class Inputs:
 
     def rack_value(self, *path: str) -> Value | None:
         """The value at a path of rack.yml, with its line."""
-        if "rack" not in self._made:
+        if "rack" not in self.made:
             try:
-                self._made["rack"] = parse_yaml(self.rack_text, RACK_FILE)[0] if self.rack_text else None
+                self.made["rack"] = parse_yaml(self.rack_text, RACK_FILE)[0] if self.rack_text else None
             except YamlFault:
-                self._made["rack"] = None
-        root: Value | None = self._made["rack"]
+                self.made["rack"] = None
+        root: Value | None = self.made["rack"]
         return root.get(*path) if root else None
 
 
@@ -69,9 +70,9 @@ def read_source(inputs: Inputs, item: str | dict[str, Any], path: tuple[str | in
         raise ConfigError(f"there is no config source {item}", RACK_FILE, f"write {item}, or take it out of rack.yml")
     if item.endswith(TEMPLATE):
         return _parse(item, _render(inputs, item, context))
-    made: Source | None = inputs._made.get(item)
+    made: Source | None = inputs.made.get(item)
     if made is None:
-        made = inputs._made[item] = _parse(item, inputs.texts[item])
+        made = inputs.made[item] = _parse(item, inputs.texts[item])
     return made
 
 
@@ -130,9 +131,9 @@ def _render(inputs: Inputs, name: str, context: Context) -> str:
         return inputs.secret(wanted, name)
 
     try:
-        template: Template | None = inputs._made.get(name)
+        template: Template | None = inputs.made.get(name)
         if template is None:
-            template = inputs._made[name] = _ENVIRONMENT.from_string(inputs.texts[name])
+            template = inputs.made[name] = _ENVIRONMENT.from_string(inputs.texts[name])
         return template.render(
             rack=context.rack, server=context.rack.server, node=_node(context), secret=secret, hostname=context.hostname
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,14 +67,18 @@ class IpxeScript:
     text: str
     lines: tuple[tuple[int, str], ...]
 
+    @functools.cached_property
+    def commands(self) -> list[tuple[int, int, list[str], bool]]:
+        """Line, column, words and "is something done on failure?" of each command; iPXE knows no quotes."""
+        return list(_cut(self))
+
 
 def read_ipxe(text: str) -> IpxeScript:
     """Cut into lines."""
     return IpxeScript(text, tuple(enumerate(text.split("\n"), 1)))
 
 
-def _commands(doc: IpxeScript) -> Iterator[tuple[int, int, list[str], bool]]:
-    """Line, column, words and "is something done on failure?" of each command; iPXE knows no quotes."""
+def _cut(doc: IpxeScript) -> Iterator[tuple[int, int, list[str], bool]]:
     for number, line in doc.lines:
         if line.lstrip().startswith(("#", ":")):
             continue
@@ -91,7 +96,7 @@ def check_script(doc: IpxeScript) -> Iterator[Finding]:
     if doc.text.split("\n", 1)[0].rstrip("\r") != "#!ipxe":
         yield NO_SHEBANG.at(1, 1, "the first line must be #!ipxe", Edit(1, 1, 1, 1, "#!ipxe\n"))
     labels = {line.strip()[1:] for _, line in doc.lines if line.strip().startswith(":")}
-    for number, column, words, caught in _commands(doc):
+    for number, column, words, caught in doc.commands:
         if words[0] == "goto" and len(words) > 1 and "$" not in words[1] and words[1] not in labels:
             yield NO_LABEL.at(number, column, f"there is no label :{words[1]}")
         if words[0] in _LOADERS and not caught and not _ends_script(doc, number):
@@ -108,7 +113,7 @@ def _ends_script(doc: IpxeScript, number: int) -> bool:
 def check_variables(doc: IpxeScript) -> Iterator[Finding]:
     """Every `${name}` is set, built in, or asked for with isset."""
     known = set()
-    for _, _, words, _ in _commands(doc):
+    for _, _, words, _ in doc.commands:
         if words[0] in ("set", "read", "inc", "choose", "prompt", "iseq", "isset", "clear"):
             known |= {word.split(":", 1)[0] for word in words[1:]}
             known |= {
@@ -126,8 +131,8 @@ def check_variables(doc: IpxeScript) -> Iterator[Finding]:
 @check("ipxe")
 def check_kernel(doc: IpxeScript) -> Iterator[Finding]:
     """The kernel line, and the initrds it names."""
-    loaded = {_image_name(words) for _, _, words, _ in _commands(doc) if words[0] in ("initrd", "imgfetch", "module")}
-    for number, column, words, _ in _commands(doc):
+    loaded = {_image_name(words) for _, _, words, _ in doc.commands if words[0] in ("initrd", "imgfetch", "module")}
+    for number, column, words, _ in doc.commands:
         if words[0] not in ("kernel", "imgexec") or len(words) < 2:
             continue
         line = doc.lines[number - 1][1]

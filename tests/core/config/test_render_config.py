@@ -115,6 +115,13 @@ def test_what_is_early_is_on_the_kernel_line_and_not_in_the_file() -> None:
         assert early not in config
 
 
+def test_the_discovery_os_runs_no_command_that_was_written_for_another_system() -> None:
+    text = (CASE / "rack.yml").read_text().replace("unknown: boot", "unknown: discover")
+    files = render(text).files
+    assert b"echo hello" not in files["http/config/52-54-00-00-00-04"]
+    assert files["http/config/default"].endswith(b"runcmd:\n- /var/lib/rackctl/set-hostname.sh\n")
+
+
 def test_the_same_rack_gives_the_same_bytes() -> None:
     assert render().id == render().id
 

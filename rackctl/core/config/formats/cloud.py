@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from rackctl.core.config.hostname import PATH as HOSTNAME_SCRIPT
 from rackctl.core.config.kernelwords import move_early, without
 from rackctl.core.config.resolve import Machine
 from rackctl.core.yamldoc import Value, dump_yaml, to_plain
@@ -21,11 +22,24 @@ def cloud_config(machine: Machine) -> tuple[Value, tuple[str, ...]]:
         config, words = move_early(config, machine.version, machine.may_wipe)
     else:
         config = without(config, "rancher")
+    if machine.os == "discovery":
+        config = _own_commands(config)
     if machine.os != "k3os":
         config = without(config, "k3os")
     rank = {name: number for number, name in enumerate(_ORDER)}
     entries = sorted(config.entries, key=lambda entry: rank.get(entry[0].text, len(rank)))
     return _prune(replace(config, entries=entries)), words
+
+
+def _own_commands(config: Value) -> Value:
+    """The discovery OS touches no disk, so it runs none of the commands that were written for another system."""
+    entries = []
+    for key, value in config.entries:
+        if key.text == "runcmd":
+            value = replace(value, items=[item for item in value.items if item.text == HOSTNAME_SCRIPT])
+        if key.text != "runcmd" or value.items:
+            entries.append((key, value))
+    return replace(config, entries=entries)
 
 
 def _prune(value: Value) -> Value:
