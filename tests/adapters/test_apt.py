@@ -161,7 +161,7 @@ def test_a_second_witness_that_is_behind_is_told_of(mirror: Mirror, tmp_path: Pa
     one = upstream(mirror, tmp_path, told)
     one.resolve()
     assert fetch_release(one)["vmlinuz"].trust == "signed"
-    assert any("the mirror is behind" in line and "by its package alone" in line for line in told)
+    assert any("the mirror is behind" in line and "by the package alone" in line for line in told)
 
 
 def test_a_locked_package_is_asked_for_by_its_own_url(mirror: Mirror, tmp_path: Path) -> None:

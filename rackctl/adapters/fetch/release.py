@@ -125,12 +125,15 @@ def _hear_witness(upstream: Upstream, one: Wanted, digest: str) -> None:
     A mirror that cannot show it is told of, and is no reason to stop: the other chain is whole. Another sum is.
     """
     path, _, name = upstream.fill(one.listed).partition("#")
-    try:
-        sums = parse_sums(read_listed(upstream.suite(), path, upstream.store, upstream.report).decode(errors="replace"))
-    except FetchError as silent:
-        upstream.report(f"{one.name}: {silent.where}: {silent.message}; verified by its package alone")
-        return
-    if sums.get(name) != digest:
+    if path not in upstream.witnesses:
+        try:
+            text = read_listed(upstream.suite(), path, upstream.store, upstream.report).decode(errors="replace")
+            upstream.witnesses[path] = parse_sums(text)
+        except FetchError as silent:
+            upstream.report(f"{silent.where}: {silent.message}; verified by the package alone")
+            upstream.witnesses[path] = None
+    sums = upstream.witnesses[path]
+    if sums is not None and sums.get(name) != digest:
         wrong = f"sha256 of {one.name} is {digest}, {path} says {sums.get(name, 'nothing')}"
         raise FetchError(wrong, upstream.suite().url(path), "do not trust this mirror")
 

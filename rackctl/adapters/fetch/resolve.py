@@ -33,6 +33,7 @@ class Upstream:
     arch: str = "amd64"
     version: str = field(default="", init=False)
     words: Mapping[str, str] = field(default_factory=dict, init=False)
+    witnesses: dict[str, dict[str, str] | None] = field(default_factory=dict, init=False)
     _json: Any = field(default=None, init=False)
     _suite: Suite | None = field(default=None, init=False)
     _certs: Any = field(default=None, init=False)
