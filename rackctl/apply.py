@@ -24,6 +24,7 @@ from rackctl.core.render import render_embed, render_rack
 from rackctl.core.services import services_of
 from rackctl.core.targets import needed_targets
 from rackctl.core.tree import Tree
+from rackctl.dhcp import check_network
 from rackctl.errors import ServeError
 from rackctl.inputs import pin_keys, read_inputs
 from rackctl.macbuild import add_mac_loaders
@@ -110,6 +111,7 @@ def apply_plan(
     """Carry out the steps. Killed at any point, one whole tree is served, and the next plan brings it to an end."""
     if plan.has("start"):
         _require_ports(folder, rack)
+        check_network(rack, imagebuild.image_tag("tftp"), report)
     if plan.has("publish"):
         folder.publish(tree, sources)
     if plan.has("start"):

@@ -149,16 +149,19 @@ start_qemu() {
     if [[ $LAB_ACCEL == kvm ]]; then args+=(-accel kvm -cpu host); else args+=(-accel tcg -cpu max); fi
     case $LAB_FIRMWARE in
         bios) args+=(-boot "$order" -device "virtio-net-pci,netdev=n,mac=$LAB_MAC$rom") ;;
-        uefi | uefi-ia32)
+        uefi | uefi-ia32 | http)
             local ovmf=/usr/share/OVMF/OVMF
-            [[ $LAB_FIRMWARE == uefi ]] || ovmf+=32   # as in the Macs of 2006: a 64-bit processor behind 32-bit EFI
+            [[ $LAB_FIRMWARE != uefi-ia32 ]] || ovmf+=32   # as in the Macs of 2006: a 64-bit processor behind 32-bit EFI
             cp "${ovmf}_VARS_4M.fd" "$WORK/vars.fd" || die "no room for the firmware's variables"
             args+=(-machine q35
                 -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.fd"
                 -drive "if=pflash,format=raw,file=$WORK/vars.fd"
                 -device "virtio-net-pci,netdev=n,mac=$LAB_MAC,romfile=$first")
             [[ $order == n ]] || args+=(-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n
-                -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n) ;;
+                -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n)
+            # OVMF tries PXE first, then IPv6; without them only UEFI HTTP boot is left.
+            [[ $LAB_FIRMWARE != http ]] || args+=(-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n
+                -fw_cfg name=opt/org.tianocore/IPv6Support,string=n) ;;
     esac
     [[ -z ${LAB_QMP:-} ]] || args+=(-qmp "unix:$LAB_QMP,server=on,wait=off")
     [[ -z ${LAB_UUID:-} ]] || args+=(-uuid "$LAB_UUID")
@@ -185,13 +188,16 @@ cleanup() {
 }
 
 boot() {
-    : "${LAB_MAC:?}" "${LAB_FILE:?the file the router names}"
+    : "${LAB_MAC:?}"
+    # LAB_DHCP=none: somebody else on the bridge answers DHCP
+    LAB_DHCP=${LAB_DHCP:-router}
+    [[ $LAB_DHCP == none ]] || : "${LAB_FILE:?the file the router names}"
     LAB_MAC=${LAB_MAC,,}
     LAB_FIRMWARE=${LAB_FIRMWARE:-bios}
     LAB_SERVER=${LAB_SERVER:-${ADDRESS%/*}}
     LAB_MEMORY=${LAB_MEMORY:-768}
     [[ $LAB_MAC =~ ^([0-9a-f]{2}:){5}[0-9a-f]{2}$ ]] || die "LAB_MAC=$LAB_MAC is no MAC address"
-    [[ $LAB_FIRMWARE =~ ^(bios|uefi|uefi-ia32)$ ]] || die "LAB_FIRMWARE=$LAB_FIRMWARE is none of bios, uefi, uefi-ia32"
+    [[ $LAB_FIRMWARE =~ ^(bios|uefi|uefi-ia32|http)$ ]] || die "LAB_FIRMWARE=$LAB_FIRMWARE is none of bios, uefi, uefi-ia32, http"
     [[ $ADDRESS == */24 ]] || die "LAB_ADDRESS=$ADDRESS: the lab's network is a /24"
     if [[ -z ${LAB_ACCEL:-} ]]; then LAB_ACCEL=tcg; probe && LAB_ACCEL=kvm; fi
     export LAB_BRIDGE=$BRIDGE
@@ -203,7 +209,7 @@ boot() {
     claim_address
     lock || exit 1
     make_bridge "$AUTO" || die "cannot make the bridge $BRIDGE"
-    start_dhcp
+    [[ $LAB_DHCP == none ]] || start_dhcp
     hold_leash
     tell "lab: power on"
     start_qemu
@@ -215,8 +221,8 @@ boot() {
         sleep 0.05
     done
     unlock
-    say "$LAB_MAC $LAB_FIRMWARE $LAB_ACCEL, $GUEST on $BRIDGE by $TAP, file $LAB_FILE from $LAB_SERVER"
-    wait -n "$QEMU" "$ROUTER"   # the machine, or its router, ended
+    say "$LAB_MAC $LAB_FIRMWARE $LAB_ACCEL, $GUEST on $BRIDGE by $TAP, file ${LAB_FILE:-of another DHCP server} from $LAB_SERVER"
+    wait -n "$QEMU" ${ROUTER:+"$ROUTER"}   # the machine, or its router, ended
     local status=$?
     kill -0 "$QEMU" 2>/dev/null && die "the lab's DHCP server ended ($status)"
     exit "$status"

@@ -1,6 +1,8 @@
 # dnsmasq in the foreground as nobody, its stderr turned into JSON lines with a microsecond clock: dnsmasq's own file log
 # has whole seconds and no year, which is too coarse for a boot of ten seconds.
-# Port 69 is privileged: the one capability is handed on as ambient, everything else is dropped before dnsmasq starts.
+# Ports 67 and 69 are privileged: that capability (and CAPS, more of them) is handed on as ambient, every other is dropped
+# before dnsmasq starts.
+CAPS=${CAPS:-}
 LOG=/logs/tftp.jsonl
 export LOG LOG_BYTES=${LOG_BYTES:-33554432} LOG_PARTS=${LOG_PARTS:-3}
 write_log() {
@@ -22,7 +24,7 @@ write_log() {
     done
 }
 export -f write_log
-exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps -all,+net_bind_service \
-    --ambient-caps -all,+net_bind_service --bounding-set -all,+net_bind_service \
-    bash -c 'exec dnsmasq -k -C /dev/null --port=0 --pid-file= --log-facility=- --enable-tftp \
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps -all,+net_bind_service"$CAPS" \
+    --ambient-caps -all,+net_bind_service"$CAPS" --bounding-set -all,+net_bind_service"$CAPS" \
+    bash -c 'exec dnsmasq -k -C /srv/current/dnsmasq.conf --port=0 --pid-file= --log-facility=- --enable-tftp \
         --tftp-root=/srv/current/tftp --tftp-max=1000 "$@" 2> >(write_log)' tftp "$@"

@@ -114,6 +114,11 @@ class RackFolder:
         aside.write_text(digest)
         aside.rename(file)
 
+    def loader_digests(self) -> frozenset[str]:
+        """The sha256 of each file that TFTP serves now."""
+        root = self.served / "current" / "tftp"
+        return frozenset(hashlib.sha256((root / name).read_bytes()).hexdigest() for name in self.loaders())
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One rackctl at a time; the kernel frees the lock of one that was killed. Raises BusyError."""

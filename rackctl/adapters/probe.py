@@ -19,8 +19,8 @@ AGENT = "rackctl-probe"  # microhttp writes no log line for it: it is no node
 _BLOCK = 1468  # fits an Ethernet frame of 1500 with IP, UDP and TFTP headers (RFC 2348)
 
 
-def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3) -> bytes:
-    """Read one whole file by TFTP from port 69. timeout is seconds a packet. Raises ServeError."""
+def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3, most: int = 1 << 30) -> bytes:
+    """Read one whole file by TFTP from port 69, `most` bytes long. timeout is seconds a packet. Raises ServeError."""
     where = f"tftp://{address}/{name}"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(timeout)
@@ -54,6 +54,8 @@ def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3) -> 
             elif opcode == _DATA and number == (block + 1) & 0xFFFF:
                 block += 1
                 content += answer[4:]
+                if len(content) > most:
+                    raise ServeError(f"the file is longer than {most} bytes", where, "no loader is that large")
                 packet = struct.pack("!HH", _ACK, number)
                 if len(answer) - 4 < size:
                     sock.sendto(packet, target)
@@ -94,12 +96,23 @@ def _hash(parts: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def _hash_http(connection: http.client.HTTPConnection, path: str) -> str:
+def hash_http(address: str, port: int, path: str, most: int = 1 << 30) -> str:
+    """sha256 of one file of any HTTP server, `most` bytes long. Raises ServeError."""
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    try:
+        return _hash_http(connection, path, most)
+    finally:
+        connection.close()
+
+
+def _hash_http(connection: http.client.HTTPConnection, path: str, most: int = 1 << 40) -> str:
     """sha256 of one file, read in pieces: an initrd can have gigabytes."""
     where = f"http://{connection.host}:{connection.port}{path}"
     try:
         connection.request("GET", quote(path), headers={"User-Agent": AGENT})
         answer = connection.getresponse()
+        if int(answer.headers.get("Content-Length") or 0) > most:
+            raise ServeError(f"the file is longer than {most} bytes", where, "no loader is that large")
         found = _hash(iter(lambda: answer.read(1 << 20), b""))
     except (OSError, http.client.HTTPException) as wrong:
         raise ServeError(f"no answer: {wrong}", where, "a firewall on that TCP port? rackctl status") from wrong

@@ -98,6 +98,11 @@ def up(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     address = folder.read_rack().server.address
     say(f"serving tree {done.tree}, read back from {address} byte for byte")
     say(f"iPXE: {done.lane} lane ({done.reason})")
+    mode = folder.read_rack().dhcp.mode
+    if mode != "router":
+        say({"proxy": "machines are told what to boot by rackctl, beside your DHCP server",
+             "server": "machines get their addresses and what to boot from rackctl"}[mode])  # fmt: skip
+        return
     say("enter in your router's DHCP (rackctl dhcp show --for KIND has it for yours):")
     say(f"  next-server (option 66)  {address}")
     say(f"  file (option 67)         {done.bios_file} for BIOS, {done.efi_file} for UEFI x86_64")

@@ -166,6 +166,8 @@ def _file(path: str, fields: dict[str, str], asked: str | None) -> tuple[Stage, 
         if parse_mac(name) or name == "default":
             return Stage.SCRIPT, mac
         return Unknown("http", "a script of no known name", clean(path))
+    if len(parts) == 2 and parts[0] == "ipxe" and parts[1].endswith(".efi"):
+        return Stage.LOADER, asked  # UEFI HTTP boot
     if len(parts) >= 4 and parts[0] == "os" and parts[3]:
         stage = Stage.KERNEL if parts[3].startswith("vmlinuz") else Stage.INITRD
         return stage, parse_mac(fields.get("m", "")) or asked

@@ -92,3 +92,16 @@ def _to_plain(tree: dict[Any, Any], name: str) -> dict[str, Any]:
         return {str(key): plain(value) for key, value in tree.items() if value is not None}
     except RecursionError as wrong:
         raise ConfigError(f"YAML: {wrong}", where=name, remedy="write the values out, without * and &") from wrong
+
+
+def find_line(text: str, path: tuple[str | int, ...]) -> int | None:
+    """The line, from 1, of a key of a good rack.yml; None where the file does not have it and the default holds."""
+    tree = _parse_yaml(text, "rack.yml")
+    for part in path[:-1]:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    marks = getattr(tree, "lc", None)
+    try:
+        mark = marks.item(path[-1]) if isinstance(tree, list) else marks.key(path[-1])  # type: ignore[union-attr]
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    return int(mark[0]) + 1

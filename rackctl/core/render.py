@@ -13,6 +13,8 @@ from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_sc
 from rackctl.core.catalog import Catalog
 from rackctl.core.config.render import render_config
 from rackctl.core.config.sources import Inputs
+from rackctl.core.dhcp.arch import http_loaders
+from rackctl.core.dhcp.daemon import render_dnsmasq
 from rackctl.core.macrender import RESPONDER_CONF, render_mac_files
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.tree import Tree
@@ -45,11 +47,16 @@ def render_rack(
     inputs = inputs or Inputs()
     files = render_mac_files(rack, catalog, loaders, inputs)
     bsdp = hashlib.sha256(files.get(RESPONDER_CONF, b"")).hexdigest()[:16]
+    dnsmasq = render_dnsmasq(rack, loaders).encode()
+    # Compose restarts a container when its own part of the file changed, and not when a file it reads did.
+    conf = hashlib.sha256(dnsmasq).hexdigest()[:16]
     compose = _template("compose", "compose.yml.j2")
     files["compose.yml"] = compose.render(
-        rack=rack, project=project, images=images, version=__version__, bsdp=bsdp
+        rack=rack, project=project, images=images, version=__version__, bsdp=bsdp, conf=conf
     ).encode()
+    files["dnsmasq.conf"] = dnsmasq
     artifacts = {f"tftp/{name}": digest for name, digest in loaders.items()}
+    artifacts |= {f"http/ipxe/{name}": loaders[name] for name in http_loaders(loaders)}
     for release, parts in releases.items():
         artifacts |= {f"http/os/{release}/{name}": digest for name, digest in parts.items()}
     for name, node in [(DEFAULT, None), *rack.nodes.items()]:

@@ -60,11 +60,26 @@ def _plug(name: str, bridge: str) -> None:
             break
         time.sleep(0.1)
     port = f"dhcp{int(pid):x}"[:15]
-    script = (f"ip link add {port} type veth peer name rack0 netns {pid} && ip link set {port} master {bridge} "
-              f"&& ip link set {port} up")  # fmt: skip
+    host(f"ip link add {port} type veth peer name rack0 netns {pid} && ip link set {port} master {bridge} "
+         f"&& ip link set {port} up")  # fmt: skip
+
+
+def host(script: str) -> None:
+    """Run a line of shell in the machine's own network namespace."""
     docker("run", "--rm", "--network", "host", "--pid", "host", "--cap-drop", "ALL", "--cap-add", "NET_ADMIN",
-           "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--label", "org.rackctl.role=peers",
-           "--entrypoint", "sh", image(), "-c", script)  # fmt: skip
+           "--cap-add", "NET_RAW", "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--label",
+           "org.rackctl.role=peers", "--entrypoint", "sh", image(), "-c", script)  # fmt: skip
+
+
+@contextmanager
+def open_bridge(bridge: str):
+    """Let frames pass from one port of the bridge to another: Docker's FORWARD policy drops them (br_netfilter)."""
+    rule = f"DOCKER-USER -i {bridge} -o {bridge} -j ACCEPT"
+    host(f"iptables -C {rule} 2>/dev/null || iptables -I {rule}")
+    try:
+        yield
+    finally:
+        host(f"iptables -D {rule}")
 
 
 def _await(name: str, word: str) -> None:
@@ -74,3 +89,12 @@ def _await(name: str, word: str) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"{name} did not say {word!r}: {log[-2000:]}")
+
+
+def read_file(path: str) -> bytes:
+    """A file of the servers' image."""
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--entrypoint", "cat", image(), path], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -85,7 +85,6 @@ class DhcpSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     mode: Mode = "router"
-    unknown: Literal["boot", "ignore"] = "boot"
     other_servers: Literal["refuse", "allow"] = "refuse"
     subnet: Subnet | None = None
     ranges: tuple[AddressRange, ...] = ()
