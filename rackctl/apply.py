@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rackctl.adapters import engine, host, imagebuild, ipxe, lockfile, probe
+from rackctl.adapters import engine, host, imagebuild, inventories, ipxe, lockfile, probe
 from rackctl.adapters.bsdp_probe import ask_list
 from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.progress import Progress
@@ -90,6 +90,8 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         build = add_mac_loaders(rack, build, report)
         sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
         inputs = read_inputs(folder, rack, lock)
+        again = {node.mac for node in rack.nodes.values() if node.boot == "reinstall"}
+        inventories.start_over(folder.installed, folder.work / "state" / "again", again)
         tree = _render(folder, rack, build, releases, overlays, tags, sources, inputs)
         stop_on_errors(rack, inputs, folder.catalog(), tree, report)
         plan = make_plan(gather(folder, tree, sources), tree, services_of(rack))

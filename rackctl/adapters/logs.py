@@ -19,7 +19,7 @@ from rackctl.core.timeline import Timeline, judge_boots
 Parser = Callable[[str | bytes], Event | Unknown | None]
 
 PARTS = 9  # more than the services keep
-KEPT_BOOTS = 4000  # about 12 MiB of memory
+KEPT_BOOTS = 1500  # at most twice as many are held, 6 kB each
 KEPT_UNKNOWN = 100
 _HEAD = 64  # bytes that tell one part from another: they hold the time of its first line
 

@@ -55,7 +55,22 @@ def init(
 
 def load_commands() -> None:
     """Import the modules whose commands register themselves at `app`."""
-    from rackctl.cli import bundle, config, dhcp, initrd, lab, lint, mac, nodes, oses, power, provision, services  # noqa: F401 their commands register themselves
+    from rackctl.cli import (  # noqa: F401 their commands register themselves
+        bundle,
+        config,
+        dhcp,
+        initrd,
+        lab,
+        lint,
+        mac,
+        nodes,
+        oses,
+        power,
+        provision,
+        services,
+        support,
+        watch,
+    )
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def _failed(time: float, seconds: float, ip: str, place: _Place, sent: int, leng
     return Event(time, stage, mac, ip, False, detail, sent, seconds)
 
 
-@lru_cache(4096)
+@lru_cache(2048)
 def _place(method: str, uri: str, status: str) -> _Place | Unknown | None:
     """Which stage a request belongs to, and whose it is; None for what is not part of a boot."""
     path, _, query = uri.partition("?")

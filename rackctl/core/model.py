@@ -141,8 +141,10 @@ class Rack(_Strict):
 
     server: Server
     os: OsRef = OsRef()
-    # What a machine gets that is not in `nodes`: the discovery OS, `os`, its own disk, or that and no mention anywhere.
+    # What a machine gets that is not in `nodes`: the discovery OS, `os`, its disk, or its disk and no mention anywhere.
     unknown: Literal["discover", "boot", "local", "ignore"] = "discover"
+    # What the discovery OS does after its report: wait (SSH, shell), reboot once rack.yml has the machine, poweroff.
+    discovered: Literal["wait", "reboot", "poweroff"] = "wait"
     status: bool = False  # the container that keeps the status page live
     status_allow: tuple[Network, ...] = PRIVATE_NETWORKS
     ipxe: Annotated[str, Field(min_length=1)] = "auto"

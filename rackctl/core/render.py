@@ -17,6 +17,7 @@ from rackctl.core.dhcp.arch import http_loaders
 from rackctl.core.dhcp.daemon import render_dnsmasq
 from rackctl.core.macrender import RESPONDER_CONF, render_mac_files
 from rackctl.core.model import Rack, hyphenate
+from rackctl.core.statustree import code_id, render_status_files
 from rackctl.core.tree import Tree
 
 
@@ -52,7 +53,7 @@ def render_rack(
     conf = hashlib.sha256(dnsmasq).hexdigest()[:16]
     compose = _template("compose", "compose.yml.j2")
     files["compose.yml"] = compose.render(
-        rack=rack, project=project, images=images, version=__version__, bsdp=bsdp, conf=conf
+        rack=rack, project=project, images=images, version=__version__, bsdp=bsdp, conf=conf, status_code=code_id()
     ).encode()
     files["dnsmasq.conf"] = dnsmasq
     artifacts = {f"tftp/{name}": digest for name, digest in loaders.items()}
@@ -70,7 +71,7 @@ def render_rack(
         files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node, config, overlay).encode()
         if node and node.boot in ("once", "reinstall"):  # microhttp serves this one as soon as the node is installed
             files[f"http/boot/{key}.installed.ipxe"] = render_local_script(rack, name).encode()
-    return Tree(files, artifacts)
+    return Tree(files | render_status_files(rack), artifacts)
 
 
 def _template(asset: str, name: str) -> Template:

@@ -9,4 +9,4 @@ ALWAYS = ("tftp", "microhttp")
 
 def services_of(rack: Rack) -> tuple[str, ...]:
     """Names of the compose services."""
-    return ALWAYS + (("bsdp",) if rack.mac.bsdp else ())
+    return ALWAYS + (("bsdp",) if rack.mac.bsdp else ()) + (("status",) if rack.status else ())

@@ -64,7 +64,7 @@ def parse_tftp_line(text: str | bytes) -> Event | Unknown | None:
 _Said = tuple[Stage, str | None, str, bool, dict[str, str]]  # an Event without its time
 
 
-@lru_cache(4096)
+@lru_cache(2048)
 def _read_line(line: str) -> _Said | Unknown | None:
     line = line.strip()
     if not line:

@@ -37,6 +37,13 @@ class Service:
         except urllib.error.HTTPError as error:
             return error.code, error.read(), error.headers
 
+    def up(self):
+        """Whether microhttp answers."""
+        try:
+            return self.ask("/healthz")[0] == 200
+        except OSError:
+            return False
+
     def kill(self):
         docker("kill", "-s", "KILL", self.name)
         docker("start", self.name)

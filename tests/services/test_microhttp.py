@@ -23,15 +23,8 @@ def http(tmp_path_factory):
         (boot / f"{name}.ipxe").write_text(f"#!ipxe\necho {name}\n")
     (work / "status/status.json").write_text("{}")
     with running("microhttp", work, LIMITS) as service:
-        assert wait_for(lambda: (work / "logs").is_dir() and docker("logs", service.name) is not None and up(service))
+        assert wait_for(service.up), docker("logs", service.name)
         yield service
-
-
-def up(service):
-    try:
-        return service.ask("/healthz")[0] == 200
-    except OSError:
-        return False
 
 
 def events(service):
@@ -97,7 +90,7 @@ def test_the_status_page_is_for_those_who_are_allowed(http, tmp_path):
     assert status == 200
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     with running("microhttp", http.work, ["STATUS_ALLOW=192.0.2.0/24"]) as other:
-        assert wait_for(lambda: up(other))
+        assert wait_for(other.up)
         assert other.ask("/status.json")[0] == 403
         assert other.ask("/boot/default.ipxe")[0] == 200
 
@@ -126,7 +119,7 @@ def test_a_killed_service_loses_nothing_that_was_logged(http):
     with open(http.work / "logs/http.jsonl", "a") as torn:
         torn.write('{"end":17')
     http.kill()
-    assert wait_for(lambda: up(http))
+    assert wait_for(http.up)
     http.ask(f"/checkin?mac={MAC}&hostname=after")
     wait_for(lambda: False, 0.2)
     names = [e.detail.get("hostname") for e in events(http) if e.stage is Stage.CHECKIN]

@@ -1,0 +1,117 @@
+"""Adapter: follows a rack's logs and keeps the status page's files: status.json, events.jsonl and metrics.prom.
+
+Runs in `rackctl watch` and, without the rest of rackctl, in the `status` container: imports the standard library and
+core alone. Nothing is remembered on disk: after a kill the logs are read again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+from collections import Counter, deque
+from pathlib import Path
+
+from rackctl.adapters.inventories import read_installed, read_inventories
+from rackctl.adapters.logs import KEPT_BOOTS, open_logs
+from rackctl.core.events import Event, Stage
+from rackctl.core.fold import Fold
+from rackctl.core.status import Known, make_status, render_metrics
+from rackctl.core.timeline import Timeline, judge_boots
+
+LATE = 0.5  # seconds: two logs are written side by side, so that younger events wait for what the other may still bring
+HEARTBEAT = 10.0
+MOST_WAITING = 1000
+STREAMED = 500
+STREAM_BYTES = 262144
+
+
+class Follower:
+    """One rack's logs, followed. `work` holds logs/, inventory/, state/installed/ and status/."""
+
+    def __init__(self, work: Path, known: Known) -> None:
+        self.work = work
+        self.known = known
+        self.fold = Fold(most=KEPT_BOOTS, known=known.names)
+        self.counts: Counter[Stage] = Counter()
+        self._logs = open_logs(work / "logs")
+        self._waiting: list[tuple[float, int, Event]] = []
+        self._order = 0
+        self._written: dict[str, object] = {}
+        self._stream = _Stream(work / "status" / "events.jsonl")
+
+    def read(self, now: float, keep: int | None = STREAMED) -> list[Event]:
+        """Fold what is new and at least LATE seconds old; the last `keep` events that were folded (None: all).
+
+        Of a log that is far ahead of this clock (which was set back) nothing waits.
+        """
+        taken: deque[Event] = deque(maxlen=keep)
+        for event in heapq.merge(*(log.read() for log in self._logs), key=lambda event: event.time):
+            self._order += 1
+            heapq.heappush(self._waiting, (event.time, self._order, event))
+            while len(self._waiting) > MOST_WAITING:
+                taken.append(self._take())
+        while self._waiting and not now - LATE < self._waiting[0][0] <= now + LATE:
+            taken.append(self._take())
+        return list(taken)
+
+    def _take(self) -> Event:
+        event = heapq.heappop(self._waiting)[2]
+        self.fold.feed(event)
+        self.counts[event.stage] += 1
+        return event
+
+    def timelines(self, now: float) -> list[Timeline]:
+        """Every boot that is remembered."""
+        return judge_boots(self.fold, now)
+
+    def status(self, now: float, *, live: bool) -> dict[str, object]:
+        """What there is to show now."""
+        known = Known(
+            self.known.names, self.known.unknown, self.known.port,
+            read_inventories(self.work / "inventory"), read_installed(self.work / "state" / "installed"),
+        )  # fmt: skip
+        return make_status(
+            self.timelines(now), known, now, live=live, forgotten=self.fold.forgotten,
+            strange_lines=sum(log.unknown_count for log in self._logs),
+        )  # fmt: skip
+
+    def write(self, now: float, events: list[Event], *, live: bool = True) -> dict[str, object]:
+        """Bring the page's files up to date, each written aside and renamed; the status."""
+        status = self.status(now, live=live)
+        self._stream.add(events)
+        before = self._written.get("time")
+        same = {**status, "time": before} == self._written
+        if not same or not isinstance(before, float) or now - before > HEARTBEAT or before > now:
+            self._written = status
+            folder = self.work / "status"
+            replace(folder / "status.json", json.dumps(status, separators=(",", ":")).encode())
+            replace(folder / "metrics.prom", render_metrics(status, self.counts).encode())
+        return status
+
+
+class _Stream:
+    """A file of JSON lines that readers follow by its length; begun anew when it is too long."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._size: int | None = None
+
+    def add(self, events: list[Event]) -> None:
+        lines = [json.dumps(event.to_json(), separators=(",", ":")).encode() + b"\n" for event in events]
+        data = b"".join(lines)
+        if self._size is None or self._size + len(data) > STREAM_BYTES:
+            replace(self.file, data)
+            self._size = len(data)
+        elif data:
+            with open(self.file, "ab") as handle:
+                handle.write(data)
+            self._size += len(data)
+
+
+def replace(file: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write aside, then rename: a reader sees the old file or the new one."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside.write_bytes(data)
+    aside.chmod(mode)
+    aside.rename(file)

@@ -1,0 +1,85 @@
+"""What rackctl knows of a rack's machines: sees the folder, the logs and the inventories at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rackctl.adapters.folder import RackFolder
+from rackctl.adapters.inventories import read_installed, read_inventories
+from rackctl.adapters.statusfiles import Follower, replace
+from rackctl.core.adopt import add_nodes
+from rackctl.core.model import Rack, hyphenate, parse_mac
+from rackctl.core.status import Known
+from rackctl.errors import ConfigError
+
+_NOW = float("inf")  # nothing waits for what the other log may still bring
+
+
+def find_known(folder: RackFolder, rack: Rack) -> Known:
+    """What is known beside the logs."""
+    return Known(
+        names={node.mac: name for name, node in rack.nodes.items()},
+        unknown=rack.unknown,
+        port=rack.server.http_port,
+        inventories=read_inventories(folder.inventory),
+        installed=read_installed(folder.installed),
+    )
+
+
+def follow(folder: RackFolder, rack: Rack) -> Follower:
+    """A follower of the rack's logs, from their beginning."""
+    return Follower(folder.work, find_known(folder, rack))
+
+
+def take_status(folder: RackFolder) -> dict[str, object]:
+    """The status now. Without the status container the page gets it too, as of now."""
+    rack = folder.read_rack()
+    follower = follow(folder, rack)
+    events = follower.read(_NOW)
+    if rack.status or not folder.status.is_dir():
+        return follower.status(time.time(), live=False)
+    return follower.write(time.time(), events, live=False)
+
+
+def find_unknown(folder: RackFolder) -> list[str]:
+    """MACs of the machines that checked in and are not in rack.yml, in the order of their first boot."""
+    rack = folder.read_rack()
+    follower = follow(folder, rack)
+    follower.read(_NOW)
+    known = {node.mac for node in rack.nodes.values()}
+    up = [t.mac for t in follower.timelines(time.time()) if t.mac and t.verdict == "done" and t.mac not in known]
+    return list(dict.fromkeys(up))
+
+
+def resolve(rack: Rack, node: str) -> str:
+    """The MAC of a node by its name, or the MAC itself. Raises ConfigError."""
+    try:
+        return rack.nodes[node].mac if node in rack.nodes else parse_mac(node)
+    except ValueError as wrong:
+        raise ConfigError(
+            f"{node!r} is neither a node of rack.yml nor a MAC", remedy="rackctl nodes lists them"
+        ) from wrong
+
+
+def write_nodes(folder: RackFolder, nodes: Mapping[str, str]) -> None:
+    """Add nodes (name -> MAC) to rack.yml; written aside and renamed. Raises ConfigError."""
+    file = folder.path / "rack.yml"
+    with folder.lock():
+        text = file.read_bytes().decode()
+        mode = file.stat().st_mode & 0o777
+        replace(file.resolve(), add_nodes(text, nodes, str(file)).encode(), mode=mode)
+
+
+def config_findings(folder: RackFolder, rack: Rack, mac: str) -> tuple[str, ...]:
+    """The linter's view of the config that this machine is served, a line each."""
+    from rackctl.core.lint.text import lint_text
+
+    key = next((hyphenate(node.mac) for node in rack.nodes.values() if node.mac == mac), "default")
+    try:
+        text = (folder.served / "current" / "http" / "config" / key).read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    if not text.startswith("#cloud-config"):
+        return ()
+    return tuple(f"{one.code} line {one.line}: {one.message}" for one in lint_text("cloud-config", text))

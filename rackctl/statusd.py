@@ -1,0 +1,44 @@
+"""The `status` container: follows the logs and keeps the status page's files up to date, once a second.
+
+python3 -m rackctl.statusd WORK CURRENT: WORK holds logs/, inventory/, state/ and status/; CURRENT is the served tree,
+whose status/known.json says what rack.yml knows. Needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from rackctl.adapters.statusfiles import Follower
+from rackctl.core.status import Known
+
+TICK = 1.0
+
+
+def read_known(current: Path) -> Known:
+    """What rack.yml knows, as the tree has it; nothing while there is no tree."""
+    try:
+        found = json.loads((current / "status" / "known.json").read_bytes())
+    except (OSError, ValueError):
+        return Known()
+    return Known(names=found["names"], unknown=found["unknown"], port=found["port"])
+
+
+def main(work: Path, current: Path) -> None:
+    """For ever; a change of rack.yml is seen when the tree changes."""
+    follower = Follower(work, read_known(current))
+    tree = current.resolve()
+    while True:
+        if current.resolve() != tree:
+            tree = current.resolve()
+            follower.known = read_known(current)
+            follower.fold.known = frozenset(follower.known.names)
+        now = time.time()
+        follower.write(now, follower.read(now))
+        time.sleep(TICK)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
