@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.inventories import read_installed, read_inventories
-from rackctl.adapters.statusfiles import Follower, replace
 from rackctl.core.adopt import add_nodes
 from rackctl.core.model import Rack, hyphenate, parse_mac
 from rackctl.core.status import Known
 from rackctl.errors import ConfigError
+from rackctl.follow import Follower, replace
 
 _NOW = float("inf")  # nothing waits for what the other log may still bring
 

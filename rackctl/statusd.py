@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from rackctl.adapters.statusfiles import Follower
 from rackctl.core.status import Known
+from rackctl.follow import Follower
 
 TICK = 1.0
 

@@ -17,10 +17,10 @@ from rackctl import __version__
 from rackctl.adapters import engine
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.proc import run
-from rackctl.adapters.selftest import ask_services
 from rackctl.core.mask import mask_text
 from rackctl.errors import RackError
 from rackctl.report import take_status
+from rackctl.selftest import ask_services
 
 LOG_BYTES = 4 * 2**20  # the end of each log
 FILE_BYTES = 2**20

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from chromium import browse
 
-from rackctl.adapters.statusfiles import Follower
 from rackctl.core.status import Known
+from rackctl.follow import Follower
 from services import docker, make_work, running, wait_for
 
 pytestmark = pytest.mark.engine

@@ -1,4 +1,4 @@
-"""Adapter: asks the services as a node would, for the support bundle."""
+"""Asks the services as a node would, for the support bundle."""
 
 from __future__ import annotations
 

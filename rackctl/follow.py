@@ -1,4 +1,4 @@
-"""Adapter: follows a rack's logs and keeps the status page's files: status.json, events.jsonl and metrics.prom.
+"""Follows a rack's logs and keeps the status page's files: status.json, events.jsonl and metrics.prom.
 
 Runs in `rackctl watch` and, without the rest of rackctl, in the `status` container: imports the standard library and
 core alone. Nothing is remembered on disk: after a kill the logs are read again.

@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from test_logs import append, rotate
 
 from rackctl.adapters.inventories import forget_installed, start_over
-from rackctl.adapters.statusfiles import STREAM_BYTES, Follower
 from rackctl.core.status import MAX_UNKNOWN, Known, make_status, render_metrics
 from rackctl.core.statustree import read_code
+from rackctl.follow import STREAM_BYTES, Follower
 
 T0 = 1763930000.0
 WHILE = """
@@ -26,6 +25,18 @@ import rackctl.statusd as statusd
 statusd.TICK = 0.01
 statusd.main(Path(sys.argv[1]), Path(sys.argv[3]))
 """
+
+
+def append(file, text):
+    with open(file, "a") as handle:
+        handle.write(text)
+
+
+def rotate(file):
+    for n in (3, 2):
+        if (old := file.with_name(f"{file.name}.{n - 1}")).exists():
+            old.rename(file.with_name(f"{file.name}.{n}"))
+    file.rename(file.with_name(f"{file.name}.1"))
 
 
 def make_rack(folder):
