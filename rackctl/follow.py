@@ -57,6 +57,8 @@ class Follower:
 
     def _take(self) -> Event:
         event = heapq.heappop(self._waiting)[2]
+        if event.ip and event.ip == self.known.server:
+            return event
         self.fold.feed(event)
         self.counts[event.stage] += 1
         return event
@@ -68,7 +70,7 @@ class Follower:
     def status(self, now: float, *, live: bool) -> dict[str, object]:
         """What there is to show now."""
         known = Known(
-            self.known.names, self.known.unknown, self.known.port,
+            self.known.names, self.known.unknown, self.known.port, self.known.server,
             read_inventories(self.work / "inventory"), read_installed(self.work / "state" / "installed"),
         )  # fmt: skip
         return make_status(

@@ -22,6 +22,7 @@ def find_known(folder: RackFolder, rack: Rack) -> Known:
         names={node.mac: name for name, node in rack.nodes.items()},
         unknown=rack.unknown,
         port=rack.server.http_port,
+        server=rack.server.address,
         inventories=read_inventories(folder.inventory),
         installed=read_installed(folder.installed),
     )

@@ -23,7 +23,7 @@ def read_known(current: Path) -> Known:
         found = json.loads((current / "status" / "known.json").read_bytes())
     except (OSError, ValueError):
         return Known()
-    return Known(names=found["names"], unknown=found["unknown"], port=found["port"])
+    return Known(names=found["names"], unknown=found["unknown"], port=found["port"], server=found["server"])
 
 
 def main(work: Path, current: Path) -> None:

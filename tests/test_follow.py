@@ -77,7 +77,7 @@ def bare(work, tmp_path):
         (code / "rackctl" / name).write_bytes(content)
     (current / "status").mkdir(parents=True, exist_ok=True)
     (current / "status/known.json").write_text(
-        '{"names": {"52:54:00:00:00:01": "n1"}, "unknown": "discover", "port": 83}'
+        '{"names": {"52:54:00:00:00:01": "n1"}, "unknown": "discover", "port": 83, "server": "10.9.9.9"}'
     )
     return [sys.executable, "-I", "-S", "-c", WHILE, str(work), str(code), str(current)]
 
@@ -221,3 +221,11 @@ def test_a_node_is_reinstalled_once_when_rack_yml_says_so(tmp_path):
     assert not mark.exists()
     assert forget_installed(installed, mac) is False
     assert os.listdir(asked) == [mark.name]
+
+
+def test_what_the_master_asks_itself_is_no_boot(tmp_path):
+    work = make_rack(tmp_path)
+    append(work / "logs/http.jsonl", "".join(line for log, line in boot_lines(1) if log == "http"))
+    follower = Follower(work, Known(server="10.9.0.1"))
+    follower.read(float("inf"))
+    assert follower.timelines(2e9) == []

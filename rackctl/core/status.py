@@ -20,11 +20,14 @@ VERDICTS = ("done", "running", "stuck", "never")
 
 @dataclass(frozen=True)
 class Known:
-    """What is known beside the logs. names: MAC -> name in rack.yml; unknown: rack.yml's word for the others."""
+    """What is known beside the logs. names: MAC -> name in rack.yml; unknown: rack.yml's word for the others;
+    server: the master's address, whose own requests (`rackctl up` reads back all it serves) are no machine's.
+    """
 
     names: Mapping[str, str] = field(default_factory=dict)
     unknown: str = "discover"
     port: int = 83
+    server: str = ""
     inventories: Mapping[str, Inventory] = field(default_factory=dict)
     installed: frozenset[str] = frozenset()
 

@@ -24,7 +24,7 @@ def render_status_files(rack: Rack) -> dict[str, bytes]:
     page = find_asset("www")
     files = {f"http/{name}": (page / name).read_bytes() for name in _PAGE}
     names = {node.mac: name for name, node in rack.nodes.items()}
-    known = {"names": names, "unknown": rack.unknown, "port": rack.server.http_port}
+    known = {"names": names, "unknown": rack.unknown, "port": rack.server.http_port, "server": rack.server.address}
     files["status/known.json"] = json.dumps(known, indent=1).encode()
     if rack.status:
         files |= {f"status/code/rackctl/{name}": content for name, content in read_code().items()}
