@@ -88,9 +88,10 @@ class Provision:
 
     def _drive(self, options: Options) -> None:
         logs = open_logs(self.folder.logs, from_end=True)
-        # The virtual rack's routers write their lines beside its BMCs.
-        routers = (self.folder.work / "lab" / "bmcs").glob("*/router.jsonl")
-        logs += [Log(file, parse_tftp_line, from_end=True) for file in routers]
+        # The virtual rack's routers write their lines beside its BMCs, from the first power-on.
+        for machine in (self.folder.work / "lab" / "bmcs").glob("*/"):
+            file = machine / "router.jsonl"
+            logs.append(Log(file, parse_tftp_line, from_end=file.exists()))
         events: list[Event] = []
         timelines: Sequence[Timeline] = ()
         starting = None

@@ -58,7 +58,7 @@ def test_three_machines_from_off_to_joined_and_softly_off(lab: Lab, tmp_path: Pa
         console.wait(30)
     assert [(one["node"], one["state"]) for one in found] == [("node1", "up"), ("node2", "up"), ("node3", "up")]
     stages = [[stage["stage"] for stage in one["timeline"]["stages"]] for one in found]
-    assert all(names[:4] == ["dhcp", "loader", "script", "kernel"] for names in stages)
+    assert [names[:4] for names in stages] == [["dhcp", "loader", "script", "kernel"]] * 3
     assert {one["timeline"]["firmware"] for one in found} == {"pcbios", "efi"}
     assert b"iPXE" in log.read_bytes()
     assert lab.states() == ["on", "on", "on"]
