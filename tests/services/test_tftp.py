@@ -14,7 +14,8 @@ def test_the_log_is_rotated_and_outlives_a_kill(tmp_path):
     work = make_work(tmp_path)
     for n in range(60):
         (work / f"served/current/tftp/f{n}").write_text("x")
-    with running("tftp", work, ["LOG_BYTES=2000"], ["--tftp-single-port"]) as tftp:
+    (work / "served/current/dnsmasq.conf").write_text("tftp-single-port\n")
+    with running("tftp", work, ["LOG_BYTES=2000"]) as tftp:
         log = Log(work / "logs/tftp.jsonl", parse_tftp_line)
         assert wait_for(lambda: (work / "logs/tftp.jsonl").exists())
         seen = []
