@@ -93,8 +93,14 @@ def _heard(rows: list[Heard]) -> list[tuple[float, str, str, bytes]]:
 
 
 def run_audit(folder: RackFolder, rack: Rack, image: str, interface: str = "", mac: str = "") -> Audit:
-    """Ask, read every file that is named, and judge. Raises ConfigError for a link that is absent or down."""
+    """Ask, read every named file, and judge. Raises ConfigError (no such link, or down) or ServeError (no carrier)."""
     link = require_link(interface or link_of(rack.server.address).name)
+    if not link.carrier:
+        raise ServeError(
+            f"{link.name} has no carrier: nothing is plugged in",
+            link.name,
+            f"check the cable; ip link show {link.name}",
+        )
     played = mac or _player(rack)
     answers = ask(image, link.name, played, _own(link))
     states = {

@@ -7,6 +7,12 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+_READY = {
+    "dhcpd": "Server starting service",
+    "kea": "DHCP4_STARTED",
+    "dnsmasq": "DHCP, ",
+    "neighbour": "peer: serving",
+}
 FOLDER = Path(__file__).parent
 
 
@@ -46,7 +52,7 @@ def serve(kind: str, config: str, bridge: str, *addresses: str):
             child.stdin.write(config)
             child.stdin.close()
             _plug(name, bridge)
-            _await(name, {"dhcpd": "Server starting service", "kea": "DHCP4_STARTED", "dnsmasq": "DHCP, "}[kind])
+            _await(name, _READY[kind])
             yield name
         finally:
             docker("rm", "-f", name, check=False)
