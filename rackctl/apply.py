@@ -169,15 +169,13 @@ def _render(
 
 
 def _require_ports(folder: RackFolder, rack: Rack) -> None:
-    """Where our own services run already, they hold the ports."""
-    if engine.list_services(folder.project):
-        return
-    host.require_port(
-        rack.server.address, 69, socket.SOCK_DGRAM, "stop that server: ROMs ask TFTP on port 69 and no other"
-    )
-    host.require_port(
-        rack.server.address, rack.server.http_port, socket.SOCK_STREAM, "set another server.http_port in rack.yml"
-    )
+    """Raises BusyError when somebody else holds a port that the rack needs; what our own services hold is ours."""
+    address, port = rack.server.address, rack.server.http_port
+    mine = {one.service: one.published for one in engine.list_services(folder.project) if one.state == "running"}
+    if "tftp" not in mine:
+        host.require_port(address, 69, socket.SOCK_DGRAM, "stop that server: ROMs ask TFTP on port 69 and no other")
+    if f"{address}:{port}" not in mine.get("microhttp", ()):
+        host.require_port(address, port, socket.SOCK_STREAM, "set another server.http_port in rack.yml")
 
 
 def bring_down(folder: RackFolder) -> bool:

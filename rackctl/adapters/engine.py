@@ -31,7 +31,11 @@ _INSTALL = (
 
 @dataclass(frozen=True)
 class Service:
-    """One container of a rack. state: `running`, `exited`...; health: `healthy`, `starting`, `unhealthy` or ``."""
+    """One container of a rack.
+
+    state: `running`, `exited`...; health: `healthy`, `starting`, `unhealthy` or ``; published: `address:port` on the
+    master, none for a container in the host's own network.
+    """
 
     id: str
     service: str
@@ -39,6 +43,7 @@ class Service:
     health: str
     image: str
     started: str
+    published: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
@@ -163,6 +168,11 @@ def _service(attributes: dict[str, Any]) -> Service:
         health=(state.get("Health") or {}).get("Status", ""),
         image=config["Image"],
         started=state["StartedAt"],
+        published=tuple(
+            f"{one['HostIp']}:{one['HostPort']}"
+            for bindings in (attributes["HostConfig"].get("PortBindings") or {}).values()
+            for one in bindings or []
+        ),
     )
 
 

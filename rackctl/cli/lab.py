@@ -146,7 +146,7 @@ def boot(
         memory=memory or trial.choose_memory(found, mac, folder.catalog()),
     )
     image = imagebuild.build_image("lab", tell)
-    tell(f"power on: {machine.mac} {machine.firmware}; console in {folder.work / 'lab'}")
+    tell(f"power on: {machine.mac} {machine.firmware}; console in {rack / '.rackctl' / 'lab'}")
     shown: set[str] = set()
 
     def watch(timeline: Timeline) -> None:

@@ -56,6 +56,18 @@ def test_a_port_in_use_names_its_holder(rack: Rig) -> None:
     assert "port 8083/tcp" in failed.stderr and f"(pid {os.getpid()})" in failed.stderr and "http_port" in failed.stderr
 
 
+def test_another_port_that_is_held_leaves_what_is_served(rack: Rig) -> None:
+    with socket.socket() as taken:
+        taken.bind((ADDRESS, 8084))
+        taken.listen()
+        text = (rack.folder / "rack.yml").read_text()
+        (rack.folder / "rack.yml").write_text(text.replace("8083", "8084"))
+        failed = rack.run("up", want=7)
+    assert "port 8084/tcp" in failed.stderr and f"(pid {os.getpid()})" in failed.stderr
+    with urlopen(f"{rack.http}/boot/default.ipxe") as answer:
+        assert b":8083" in answer.read()
+
+
 def test_bridge_network_serves_tftp_through_a_published_port(rack: Rig) -> None:
     text = (rack.folder / "rack.yml").read_text().replace("http_port: 8083", "http_port: 8083, network: bridge")
     (rack.folder / "rack.yml").write_text(text)
