@@ -28,6 +28,7 @@ QEMU = [
     "-drive if=none,id=s,format=raw,readonly=on,file=/stick/stick.img",
     "-device qemu-xhci -device usb-storage,drive=s,bootindex=0 -nic user,model=virtio-net-pci",
 ]
+WANTED = b"http://192.0.2.77:8083/boot/"  # on the screen, by the embedded script
 BOOT_EFI = "System/Library/CoreServices/boot.efi"
 
 
@@ -102,9 +103,9 @@ def test_real_firmware_starts_it(
         assert child.stdout is not None
         while chunk := child.stdout.read1(4096):
             seen += chunk
-            if b"192.0.2.77" in seen:
+            if WANTED in seen:
                 break
     finally:
         child.kill()
         child.wait()
-    assert b"http://192.0.2.77:8083/boot/" in seen, seen[-3000:].decode(errors="replace")
+    assert WANTED in seen, seen[-3000:].decode(errors="replace")
