@@ -95,7 +95,18 @@ def test_real_firmware_starts_it(
     shutil.copy(image, tmp_path / "stick.img")
     tag = build_image("lab", print)
     qemu = " ".join(QEMU).replace("FIRMWARE", f"/usr/share/OVMF/{firmware}")
-    argv = ["docker", "run", "--rm", "-i", "--network", "none", "--label", "org.rackctl.role=test"]
+    argv = [
+        "docker",
+        "run",
+        "--rm",
+        "-i",
+        "--cidfile",
+        str(tmp_path / "cid"),
+        "--network",
+        "none",
+        "--label",
+        "org.rackctl.role=test",
+    ]
     argv += ["-v", f"{tmp_path}:/stick", "--entrypoint", "bash", tag, "-c", qemu]
     child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     seen = b""
@@ -106,6 +117,6 @@ def test_real_firmware_starts_it(
             if WANTED in seen:
                 break
     finally:
-        child.kill()
+        netlab.run("docker", "rm", "-f", (tmp_path / "cid").read_text())
         child.wait()
     assert WANTED in seen, seen[-3000:].decode(errors="replace")
