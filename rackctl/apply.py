@@ -114,16 +114,19 @@ def apply_plan(
     if plan.has("start"):
         _require_ports(folder, rack)
         check_network(rack, imagebuild.image_tag("tftp"), report)
+    afresh = folder.unmounted
+    if plan.steps:
+        folder.started = None  # until it is proven: what ends before that is started and proven again by the next up
     if plan.has("publish"):
         folder.publish(tree, sources)
     if plan.has("start"):
-        folder.started = None
         report("starting the services")
-        engine.compose_up(folder.work, folder.project)
-        folder.started = compose_sum(tree)
+        folder.make_folders()
+        engine.compose_up(folder.work, folder.project, afresh)
     if plan.has("prove"):
         report(f"reading back what is served at {rack.server.address}")
         _prove(folder, rack, tree)
+        folder.started = compose_sum(tree)
 
 
 def _prove(folder: RackFolder, rack: Rack, tree: Tree) -> None:

@@ -103,10 +103,13 @@ def _no_engine(said: str) -> EngineError:
     return EngineError(f"the Docker engine does not answer: {said.strip().splitlines()[-1]}", where, _INSTALL)
 
 
-def compose_up(work: Path, project: str) -> None:
-    """Start the services of the published compose file, or change those that differ. Raises EngineError."""
+def compose_up(work: Path, project: str, afresh: bool = False) -> None:
+    """Start the services of the published compose file, or change those that differ. Raises EngineError.
+
+    afresh: replace the containers that are there, whatever compose holds of them.
+    """
     with _compose(work, project) as client:
-        client.compose.up(detach=True, remove_orphans=True, quiet=True)
+        client.compose.up(detach=True, remove_orphans=True, quiet=True, force_recreate=afresh)
 
 
 def compose_down(work: Path, project: str) -> None:

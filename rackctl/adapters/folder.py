@@ -98,21 +98,38 @@ class RackFolder:
 
     @property
     def started(self) -> str | None:
-        """sha256 of the compose file with which the services were started, if that start came to its end."""
-        try:
-            return (self.work / "started").read_text().strip()
-        except OSError:
-            return None
+        """sha256 of the compose file with which the services were started, if what they serve was proven then.
+
+        None too when they must be made afresh.
+        """
+        digest, mounted = self._read_started()
+        return digest if digest and mounted == self._mounted() else None
 
     @started.setter
     def started(self, digest: str | None) -> None:
-        file = self.work / "started"
-        if digest is None:
-            file.unlink(missing_ok=True)
-            return
-        aside = file.with_suffix(".new")
-        aside.write_text(digest)
-        aside.rename(file)
+        # Without a proof the services still hold what they were started with.
+        mounted = self._mounted() if digest else self._read_started()[1]
+        self.work.mkdir(parents=True, exist_ok=True)
+        aside = self.work / "started.new"
+        aside.write_text(f"{digest or ''} {mounted}")
+        aside.rename(self.work / "started")
+
+    @property
+    def unmounted(self) -> bool:
+        """Whether services that run have folders mounted that were removed meanwhile: they still hold those."""
+        return self._read_started()[1] != self._mounted()
+
+    def _read_started(self) -> tuple[str, str]:
+        try:
+            digest, _, mounted = (self.work / "started").read_text().partition(" ")
+        except OSError:
+            return "", ""
+        return digest.strip(), mounted.strip()
+
+    def _mounted(self) -> str:
+        """The inodes of the folders that the services have mounted; a removed one keeps its number while it is held."""
+        folders = (self.served, self.logs, self.inventory, self.installed.parent, self.status)
+        return ",".join(str(one.stat().st_ino) if one.is_dir() else "-" for one in folders)
 
     def loader_digests(self) -> frozenset[str]:
         """The sha256 of each file that TFTP serves now."""
@@ -134,11 +151,8 @@ class RackFolder:
                 ) from held
             yield
 
-    def publish(self, tree: Tree, sources: Mapping[str, Path]) -> None:
-        """Write the tree aside, then turn one symlink: a kill at any moment leaves the old tree whole.
-
-        sources: sha256 -> file. Raises BusyError when the disk is full.
-        """
+    def make_folders(self) -> None:
+        """The folders that the services have mounted: the engine would make absent ones, for root alone."""
         # Served files hold join tokens, which are no business of the master's other users. The containers see the
         # folders below by mounts of their own; the daemons run as nobody whatever the user's umask is.
         self.work.mkdir(parents=True, exist_ok=True)
@@ -146,8 +160,17 @@ class RackFolder:
         for written in (self.logs, self.inventory, self.installed, self.status):
             written.mkdir(parents=True, exist_ok=True)
             written.chmod(0o777)
+        (self.served / "trees").mkdir(parents=True, exist_ok=True)
+        for read in (self.served, self.served / "trees", self.installed.parent):
+            read.chmod(0o755)
+
+    def publish(self, tree: Tree, sources: Mapping[str, Path]) -> None:
+        """Write the tree aside, then turn one symlink: a kill at any moment leaves the old tree whole.
+
+        sources: sha256 -> file. Raises BusyError when the disk is full.
+        """
+        self.make_folders()
         trees = self.served / "trees"
-        trees.mkdir(parents=True, exist_ok=True)
         target = trees / tree.id
         try:
             if target.is_dir() and self.find_damage(tree, sources):

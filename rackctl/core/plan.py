@@ -16,7 +16,7 @@ class Facts:
     """What is so on the master.
 
     served: id of the tree that is served. damaged: its paths that are absent or differ on the disk. services: service
-    -> state. started: sha256 of the compose file that the services were started with, if that start came to its end.
+    -> state. started: sha256 of the compose file that the services were started with, if what they serve was proven.
     """
 
     served: str | None

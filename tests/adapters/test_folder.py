@@ -27,6 +27,33 @@ def test_no_rack_file(tmp_path: Path) -> None:
         RackFolder(tmp_path).read_rack()
 
 
+def test_the_daemons_can_read_the_tree_whatever_the_umask(tmp_path: Path) -> None:
+    folder = RackFolder(tmp_path)
+    before = os.umask(0o077)
+    try:
+        folder.publish(Tree({"http/boot/a": b"a"}), {})
+    finally:
+        os.umask(before)
+    file = folder.served / "current/http/boot/a"
+    assert file.stat().st_mode & 0o004
+    inside = [one for one in file.resolve().parents if one.is_relative_to(folder.served)]
+    for one in (*inside, folder.installed.parent):  # the folders that are mounted, and what lies in them
+        assert one.stat().st_mode & 0o005 == 0o005, one
+
+
+def test_services_count_as_started_only_with_the_folders_they_have_mounted(tmp_path: Path) -> None:
+    folder = RackFolder(tmp_path)
+    folder.publish(Tree({"http/a": b"a"}), {})
+    folder.started = "one"
+    assert (folder.started, folder.unmounted) == ("one", False)
+    folder.started = None
+    assert (folder.started, folder.unmounted) == (None, False)
+    folder.started = "one"
+    folder.logs.rename(tmp_path / "held")  # a running service keeps the inode of what was removed
+    folder.publish(Tree({"http/a": b"a"}), {})
+    assert (folder.started, folder.unmounted) == (None, True)
+
+
 def test_a_second_rackctl_is_refused(tmp_path: Path) -> None:
     folder = RackFolder(tmp_path)
     with folder.lock(), pytest.raises(BusyError), folder.lock():

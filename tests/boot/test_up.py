@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 from urllib.request import urlopen
 
@@ -66,6 +67,15 @@ def test_another_port_that_is_held_leaves_what_is_served(rack: Rig) -> None:
     assert "port 8084/tcp" in failed.stderr and f"(pid {os.getpid()})" in failed.stderr
     with urlopen(f"{rack.http}/boot/default.ipxe") as answer:
         assert b":8083" in answer.read()
+
+
+def test_up_mends_what_was_removed_under_running_services(rack: Rig) -> None:
+    shutil.rmtree(rack.folder / ".rackctl")
+    assert "read back from" in rack.run("up").stdout
+    shutil.rmtree(rack.folder / ".rackctl/logs")  # what the services wrote from then on would be nowhere
+    assert "read back from" in rack.run("up").stdout
+    assert list((rack.folder / ".rackctl/logs").iterdir())
+    assert "nothing to do" in rack.run("up").stdout
 
 
 def test_bridge_network_serves_tftp_through_a_published_port(rack: Rig) -> None:
