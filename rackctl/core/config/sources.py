@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, TemplateError, TemplateSyntaxError
 
+from rackctl.core.config.templates import fill_template, read_template
 from rackctl.core.yamldoc import Value, YamlFault, make_value, parse_yaml
 from rackctl.errors import ConfigError
 
@@ -133,16 +133,26 @@ def _render(inputs: Inputs, name: str, context: Context) -> str:
     try:
         template: Template | None = inputs.made.get(name)
         if template is None:
-            template = inputs.made[name] = _ENVIRONMENT.from_string(inputs.texts[name])
-        return template.render(
-            rack=context.rack, server=context.rack.server, node=_node(context), secret=secret, hostname=context.hostname
+            template = inputs.made[name] = read_template(inputs.texts[name])
+        rack = context.rack
+        return fill_template(
+            template,
+            {
+                "rack": rack,
+                "server": rack.server,
+                "node": _node(context),
+                "secret": secret,
+                "hostname": context.hostname,
+            },
         )
     except TemplateSyntaxError as wrong:
         raise ConfigError(f"template: {wrong.message}", f"{name}:{wrong.lineno}", "mend the template") from wrong
-    except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as wrong:
+    except _FAULTS as wrong:
         who = context.name or "machines that are not in rack.yml"
         where = f"{name}:{_line(wrong)}" if _line(wrong) else name
-        raise ConfigError(f"template, for {who}: {wrong}", where, "{% if node %} tells the two apart") from wrong
+        raise ConfigError(
+            f"template, for {who}: {str(wrong) or type(wrong).__name__}", where, "{% if node %} tells the two apart"
+        ) from wrong
 
 
 def _line(wrong: Exception) -> int:
@@ -166,4 +176,7 @@ def _node(context: Context) -> dict[str, object] | None:
     }  # fmt: skip
 
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+# What an expression of a template can raise.
+_FAULTS = (
+    TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError, MemoryError, RecursionError,
+)  # fmt: skip

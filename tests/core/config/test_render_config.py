@@ -184,3 +184,24 @@ def test_yaml_that_is_served_parses() -> None:
     for path, content in render().files.items():
         if path.startswith("http/config/") and not path.endswith((".gz", "-05", "-06")):
             assert parse_yaml(content.decode())[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{ rack.parse_file('/etc/hostname') }}", "unsafe"),
+        ("{{ rack|attr('parse_raw') }}", "unsafe"),
+        ("{{ server['model_construct'] }}", "unsafe"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "rounds"),
+        ("{% macro a(n) %}{% if n %}{{ a(n - 1) }}{{ a(n - 1) }}{% endif %}{% endmacro %}{{ a(40) }}", "rounds"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "recursion"),
+        ("{{ 'x' * 10 ** 12 }}", "makes more than"),
+        ("{{ 9 ** (9 ** 9) }}", "makes more than"),
+    ],
+)
+def test_a_template_reads_no_file_and_comes_to_an_end(template: str, says: str) -> None:
+    text = BASE + "config: [a.yml.j2]\n" + NODE % ""
+    given = Inputs({"a.yml.j2": "#\na: " + template}, {}, {}, text)
+    with pytest.raises(ConfigError, match=says) as caught:
+        render_rack(parse_rack(text), {}, {}, "p", IMAGES, inputs=given)
+    assert caught.value.where.startswith("a.yml.j2:2")
