@@ -17,6 +17,7 @@ MAX_NODES = 200_000  # aliases of aliases can unfold to any size; no honest conf
 _BOOLS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _INT = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|0o?[0-7]+|[1-9][0-9]*|0)")
+_MOST_DIGITS = 100  # no integer type of any reader holds more, and Python refuses to print some thousands
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|\.inf|\.nan)", re.IGNORECASE)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t]+[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*)?")
 _SEXAGESIMAL = re.compile(r"[+-]?[0-9]+(:[0-5]?[0-9])+")  # YAML 1.1; RancherOS keeps the text
@@ -106,7 +107,7 @@ def read_scalar(text: str) -> str:
     if text[0] in "+-.0123456789":
         bare = text.replace("_", "")
         if _INT.fullmatch(bare):
-            return "int"
+            return "int" if len(bare) <= _MOST_DIGITS else "str"
         if _FLOAT.fullmatch(bare):
             return "float"
         return "time" if _TIME.fullmatch(text) else "str"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,9 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "autoinstall": header.read_cloud_config,
     "talos": header.read_cloud_config,
 }
+# Line ends that YAML counts and editors do not; and a lone CR, with which a header's line is the whole file.
+_ODD_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+_HEADER_CODES = ("CC001", "CC002", "CC003", "CC004")
 _ROUNDS = 8  # one fix may uncover another: a blank line before a header in the wrong case
 
 
@@ -55,16 +59,37 @@ def _sharpest(found: list[Finding]) -> list[Finding]:
 
 
 def fix_text(kind: str, text: str) -> tuple[str, int]:
-    """The text with every safe fix made, and how many were made."""
+    """The text with every safe fix made, and how many were made. A fix that would bring another fault is left out."""
     made = 0
+    if _ODD_BREAK.search(text):
+        return text, 0
     for _ in range(_ROUNDS):
         edits = _disjoint(one.fix for one in lint_text(kind, text) if one.fix)
-        if not edits:
+        text, count = _mend(kind, text, edits)
+        made += count
+        if not count:
             break
-        made += len(edits)
-        for edit in reversed(edits):
-            text = _apply(text, edit)
     return text, made
+
+
+def _mend(kind: str, text: str, edits: list[Edit]) -> tuple[str, int]:
+    mended = text
+    for edit in reversed(edits):
+        mended = _apply(mended, edit)
+    if not _is_worse(kind, text, mended):
+        return mended, len(edits)
+    made = 0
+    for edit in reversed(edits) if len(edits) > 1 else ():
+        mended = _apply(text, edit)
+        if not _is_worse(kind, text, mended):
+            text, made = mended, made + 1
+    return text, made
+
+
+def _is_worse(kind: str, text: str, mended: str) -> bool:
+    """An anchor that an alias needs, a key renamed onto another: a fix that is right alone may be wrong there."""
+    before, after = (Counter(one.code for one in lint_text(kind, one_text)) for one_text in (text, mended))
+    return any(count > before[code] for code, count in after.items() if code not in _HEADER_CODES)
 
 
 def _disjoint(fixes: Iterable[tuple[Edit, ...]]) -> list[Edit]:

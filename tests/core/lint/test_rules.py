@@ -34,3 +34,34 @@ def test_there_are_rules_enough_and_each_is_explained() -> None:
     for rule in RULES.values():
         assert len(rule.why) > 40, rule.code
         assert rule.bad != rule.good
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0rAHXRQx9eXTmXdPvLRdC8eGGw9ODmoLQ3ajwrzwSv"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# cloud-config\rhostname: a\r",
+        "#cloud-config\n{ssh_authorized_keys: " + KEY + ", hostname: a}\n",
+        "#cloud-config\n  ssh_authorized_keys: " + KEY + "\n  hostname: a\n",
+        "#cloud-config\nhostname: &a 0123\nrancher: {defaults: {hostname: *a}}\n",
+        "#cloud-config\nrancher:\n  sysctls: {a: 1}\n  sysctl: {b: 2}\n",
+        "#cloud-config\nrancher: {debgu: [a]}\n",
+        '#cloud-config\nwrite_files: [{path: /a, content: "x\u2028y"}]\nhostname: 0123\n',
+        "#cloud-config\nwrite_files: [{path: /a, permissions: 0x1ff}]\n",
+    ],
+)
+def test_a_fix_that_would_break_the_file_is_left_out(text: str) -> None:
+    assert fix_text("cloud-config", text) == (text, 0)
+
+
+def test_the_fixes_beside_one_that_is_left_out_are_made() -> None:
+    text = "#cloud-config\nhostname: &a 0123\nrancher: {defaults: {hostname: *a}, console: 012}\n"
+    assert fix_text("cloud-config", text) == (text.replace("012}", "'012'}"), 1)
+
+
+def test_a_number_of_thousands_of_digits_is_read() -> None:
+    assert (
+        lint_text("cloud-config", "#cloud-config\nhostname: x\nrancher: {environment: {A: " + "9" * 6000 + "}}\n") == []
+    )
