@@ -77,7 +77,9 @@ def _scalar(text: str, where: str) -> str:
     for quote in "'\"":
         if quote not in text and "\\" not in text:
             return quote + text + quote
-    raise ConfigError(f"{text[:20]!r}... has both kinds of quotes or a backslash", where, "choose another value")
+    raise ConfigError(
+        "the kernel line cannot say a value with both kinds of quotes or a backslash", where, "choose another value"
+    )
 
 
 def _item(data: Any, where: str) -> str:
@@ -90,16 +92,17 @@ def _item(data: Any, where: str) -> str:
         return text
     quote = '"' if '"' not in text else "'"
     if quote in text:
-        raise ConfigError(f"{text[:40]!r}... has both kinds of quotes", where, "put it into a script")
+        raise ConfigError("the kernel line cannot say a value with both kinds of quotes", where, "put it into a script")
     return quote + text + quote
 
 
 def _refuse(text: str, where: str, signs: str) -> None:
+    # What is refused may be a password: the message names its place, not the text.
     found = next((sign for sign in (signs if "${" not in signs else signs.replace("${", "")) if sign in text), "")
     found = found or ("${" if "${" in signs and "${" in text else "")
     if found or not text.isascii() or re.search(r"\s(&&|\|\|)(\s|$)|  ", text):
         shown = repr(found) if found else "a character, a double blank or a word"
-        raise ConfigError(f"the kernel line cannot say {shown} of {text[:40]!r}", where, "put it into a script file")
+        raise ConfigError(f"the kernel line cannot say {shown} of this value", where, "put it into a script file")
 
 
 def _old(version: str) -> bool:

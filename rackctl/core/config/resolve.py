@@ -101,7 +101,7 @@ def _resolve(rack: Rack, inputs: Inputs, os: str, version: str, kind: str, name:
     context = Context(rack, name, node, hostname)
     merged = _start(rack, inputs, hostname, name)
     own: list[Source] = []
-    for item, path in _items(rack, name, node):
+    for item, path in source_items(rack, name, node):
         source = read_source(inputs, item, path, context)
         if source.kind == "cloud-config":
             if source.root is not None:
@@ -121,7 +121,8 @@ def _resolve(rack: Rack, inputs: Inputs, os: str, version: str, kind: str, name:
     return Machine(rack, name, node, os, version, kind, key, hostname, merged, tuple(own), plan)
 
 
-def _items(rack: Rack, name: str | None, node: Node | None) -> Iterator[tuple[str | dict[str, Any], Path]]:
+def source_items(rack: Rack, name: str | None, node: Node | None) -> Iterator[tuple[str | dict[str, Any], Path]]:
+    """Each source of a machine, and where rack.yml names it."""
     yield from ((item, ("config", n)) for n, item in enumerate(rack.config))
     for group in node.groups if node else ():
         items = rack.groups[group].config if group in rack.groups else ()

@@ -26,7 +26,7 @@ class Inputs:
 
     texts: path -> text of each config source; secrets: name -> text; keys: `github:USER` or a .pub path -> its key
     lines; rack_text: rack.yml itself, so that what is written in it has a line; made: what was made of them
-    already.
+    already; asked: the secrets that were asked for.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -34,12 +34,15 @@ class Inputs:
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rack_text: str = field(default="", repr=False)
     made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    asked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def secret(self, name: str, where: str = "") -> str:
         """Raises ConfigError when secrets/ has no such file."""
         if name not in self.secrets:
             raise ConfigError(f"there is no secret {name!r}", where, f"put it into secrets/{name}, mode 0600")
-        return self.secrets[name].strip()
+        secret = self.secrets[name].strip()
+        self.asked.add(secret)
+        return secret
 
     def rack_value(self, *path: str) -> Value | None:
         """The value at a path of rack.yml, with its line."""
@@ -69,18 +72,31 @@ def read_source(inputs: Inputs, item: str | dict[str, Any], path: tuple[str | in
     if item not in inputs.texts:
         raise ConfigError(f"there is no config source {item}", RACK_FILE, f"write {item}, or take it out of rack.yml")
     if item.endswith(TEMPLATE):
-        return _parse(item, _render(inputs, item, context))
+        text = _render(inputs, item, context)
+        inputs.made.setdefault(("rendered", item), text)
+        return _parse(item, text)
     made: Source | None = inputs.made.get(item)
     if made is None:
         made = inputs.made[item] = _parse(item, inputs.texts[item])
     return made
 
 
-def _inline(inputs: Inputs, item: dict[str, Any], path: tuple[str | int, ...]) -> Value:
+def source_text(inputs: Inputs, name: str) -> str:
+    """A source's text; of a template, the first that was rendered from it."""
+    rendered: str = inputs.made.get(("rendered", name), "")
+    return rendered if name.endswith(TEMPLATE) else inputs.texts.get(name, "")
+
+
+def inline_value(inputs: Inputs, path: tuple[str | int, ...]) -> Value | None:
+    """A source that is written in rack.yml, with its lines."""
     found = inputs.rack_value(*(str(part) for part in path[:-1]))
     if found and found.kind == "list" and isinstance(path[-1], int) and path[-1] < len(found.items):
         return found.items[path[-1]]
-    return make_value(item, RACK_FILE)
+    return None
+
+
+def _inline(inputs: Inputs, item: dict[str, Any], path: tuple[str | int, ...]) -> Value:
+    return inline_value(inputs, path) or make_value(item, RACK_FILE)
 
 
 def _parse(name: str, text: str) -> Source:

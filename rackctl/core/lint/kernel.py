@@ -18,6 +18,10 @@ _BASE = "console=ttyS0,115200 "
 _REPEATABLE = frozenset({"console", "earlyprintk", "rancher.autologin", "ip", "modprobe.blacklist", "initrd", "BOOTIF"})
 _KERNEL_ONLY = ("rancher.password", "rancher.autologin")
 _MAX_WORDS = 4096
+# RancherOS' datasources (config/cloudinit); anything else behind a comma is the rest of a URL.
+_SOURCES = (
+    r"\*|url|file|tftp|cmdline|configdrive|ec2|gce|digitalocean|packet|cloudstack|exoscale|aliyun|azure|vmware|proxmox"
+)
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,7 @@ def _list(doc: KernelLine, word: Word, at: int) -> Iterator[Finding]:
     inner = value[1:-1]
     if "[" in inner or "]" in inner:
         yield BRACKET.at(doc.line, at, "put the URL into quotes inside the brackets, and the argument last")
-    elif re.search(r"url:[^,]*\?[^,]*,|url:[^,]*,(?!\s*(?:url:|file:|tftp:|[a-z0-9*]+(?:$|,|:)))", inner):
+    elif re.search(rf"url:[^,]*,(?!\s*(?:{_SOURCES})(?:[:,]|\s*$))", inner):
         yield COMMA.at(doc.line, at, "a comma ends the URL; put it into quotes inside the brackets")
 
 

@@ -11,6 +11,7 @@ from rackctl.core.config.render import render_config
 from rackctl.core.config.sources import Inputs
 from rackctl.core.lint.rack import RackDoc, resolve_rack
 from rackctl.core.lint.rules import Finding, run_checks
+from rackctl.core.lint.sources import hide_secrets, lint_sources, sharpen
 from rackctl.core.lint.text import guess_kind, lint_text
 from rackctl.core.lint.tree import TreeDoc, read_tree
 from rackctl.core.model import Rack, hyphenate
@@ -44,14 +45,20 @@ def lint_rack(text: str, inputs: Inputs, catalog: Catalog, images: dict[str, str
     doc = resolve_rack(text, inputs, catalog)
     found = [replace(one, file=one.file or "rack.yml") for one in run_checks("rack", doc)]
     if doc.rack is None or doc.faults:
-        return found
+        return hide_secrets(found, inputs)
     try:
         tree = render_rack(doc.rack, {}, {}, "lint", images, catalog, inputs)
     except ConfigError as wrong:
         where, _, line = wrong.where.partition(":")
         number = int(line.split(":")[0]) if line.split(":")[0].isdigit() else 1
         return [*found, Finding("RK001", "error", wrong.message, number, 1, where or "rack.yml")]
-    return _distinct([*found, *_at_sources(lint_tree(tree), doc, inputs, catalog)])
+    return _gather(found, doc, tree, inputs, catalog)
+
+
+def _gather(found: list[Finding], doc: RackDoc, tree: Tree, inputs: Inputs, catalog: Catalog) -> list[Finding]:
+    rendered = _at_sources(lint_tree(tree), doc, inputs, catalog)
+    told = sharpen(_distinct([*found, *lint_sources(doc.machines, inputs), *rendered]))
+    return hide_secrets(told, inputs)
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
@@ -86,7 +93,7 @@ def stop_on_errors(rack: Rack, inputs: Inputs, catalog: Catalog, tree: Tree, rep
     """Warnings are told; errors raise ConfigError, before anything of the tree is served."""
     doc = resolve_rack(inputs.rack_text, inputs, catalog, rack)
     found = [replace(one, file=one.file or "rack.yml") for one in run_checks("rack", doc)]
-    found = _distinct([*found, *_at_sources(lint_tree(tree), doc, inputs, catalog)])
+    found = _gather(found, doc, tree, inputs, catalog)
     for one in found:
         if one.severity == "warning":
             report(f"{one.where}: {one.code} warning: {one.message}")

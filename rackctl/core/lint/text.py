@@ -34,9 +34,16 @@ _ROUNDS = 8  # one fix may uncover another: a blank line before a header in the 
 def lint_text(kind: str, text: str, file: str = "") -> list[Finding]:
     """Every finding in a text of one kind, in the order of the text."""
     found = list(run_checks(kind, _READERS[kind](text), file))
-    if "rackctl: ignore" in text:
-        found = [one for one in found if not _silenced(one, text.split("\n"))]
+    found = drop_silenced(found, text)
     return sorted(_sharpest(found), key=lambda one: (one.line, one.column, one.code))
+
+
+def drop_silenced(found: list[Finding], text: str) -> list[Finding]:
+    """Without those that the text itself silences by `# rackctl: ignore CODE`."""
+    if not found or "rackctl: ignore" not in text:
+        return found
+    lines = text.split("\n")
+    return [one for one in found if not _silenced(one, lines)]
 
 
 def _silenced(one: Finding, lines: list[str]) -> bool:

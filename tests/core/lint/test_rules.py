@@ -65,3 +65,18 @@ def test_a_number_of_thousands_of_digits_is_read() -> None:
     assert (
         lint_text("cloud-config", "#cloud-config\nhostname: x\nrancher: {environment: {A: " + "9" * 6000 + "}}\n") == []
     )
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        ("[url:http://h/a,b]", True),
+        ("[url:http://h/c?n=1,2]", True),
+        ("[url:http://h/a,ec2]", False),
+        ("[url:http://h/c?mac=1, configdrive:/media/c, url:http://h/b]", False),
+        ("[ec2,url:http://h/a]", False),
+    ],
+)
+def test_a_comma_is_told_from_the_start_of_the_next_datasource(sources: str, told: bool) -> None:
+    found = lint_text("kernel-line", f"console=ttyS0 rancher.cloud_init.datasources={sources}")
+    assert [one.code for one in found] == (["KL003"] if told else [])
