@@ -25,7 +25,7 @@ from rackctl.core.services import services_of
 from rackctl.core.targets import needed_targets
 from rackctl.core.tree import Tree
 from rackctl.dhcp import check_network
-from rackctl.errors import ServeError
+from rackctl.errors import EngineError, ServeError
 from rackctl.inputs import pin_keys, read_inputs
 from rackctl.macbuild import add_mac_loaders
 from rackctl.overlays import Overlay, make_overlays
@@ -57,9 +57,13 @@ def _sha256(file: Path) -> str:
 
 def build_loaders(rack: Rack, report: Report) -> ipxe.IpxeBuild:
     """The iPXE binaries with this rack's script."""
-    return ipxe.build_ipxe(
-        render_embed(rack), CACHE / "ipxe-out", CACHE, rack.ipxe, report, targets=needed_targets(rack)
-    )
+    try:
+        return ipxe.build_ipxe(
+            render_embed(rack), CACHE / "ipxe-out", CACHE, rack.ipxe, report, targets=needed_targets(rack)
+        )
+    except EngineError:
+        engine.check_engine()  # says it better than a build that reached no engine
+        raise
 
 
 def bring_up(folder: RackFolder, report: Report, progress: Progress | None = None) -> Up:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rackctl.adapters import discovery, lockfile
+from rackctl.adapters import discovery, engine, lockfile
 from rackctl.adapters.fetch import Artifact, Store, Upstream, fetch_release, find_locked, hash_file
 from rackctl.adapters.fetch.progress import Progress, Report
 from rackctl.adapters.fetch.prune import Pruned, prune, read_racks, remember_rack
@@ -16,7 +16,7 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.core.catalog import Catalog
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
 from rackctl.core.model import OsRef
-from rackctl.errors import ConfigError
+from rackctl.errors import ConfigError, EngineError
 
 
 def _cache_folder() -> Path:
@@ -142,7 +142,11 @@ def _find_all(locked: LockedRelease, store: Store) -> dict[str, Artifact] | None
 
 
 def _build(os: OsRef, report: Report) -> Release:
-    built = discovery.build_discovery(CACHE / "discovery", report)
+    try:
+        built = discovery.build_discovery(CACHE / "discovery", report)
+    except EngineError:
+        engine.check_engine()  # says it better than a build that reached no engine
+        raise
     artifacts = {
         name: Artifact(name, path, path.stat().st_size, hash_file(path), "", "built") for name, path in built.items()
     }

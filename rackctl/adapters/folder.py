@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,12 @@ class RackFolder:
                 where=str(self.path),
                 remedy="rackctl init writes one; or name the folder: --rack DIR",
             ) from absent
+        except NotADirectoryError as file_named:
+            raise ConfigError(
+                "is a file; a rack is the folder that rack.yml lies in",
+                where=str(self.path),
+                remedy=f"--rack {shlex.quote(str(self.path.parent))}",
+            ) from file_named
         except (UnicodeDecodeError, OSError) as wrong:
             raise ConfigError(
                 f"cannot be read: {wrong}", where=str(file), remedy="save it as plain UTF-8 text, readable by you"

@@ -40,6 +40,8 @@ def init(
 
     Example: rackctl init myrack
     """
+    import shlex
+
     from rackctl.adapters.folder import refuse_existing, write_new
     from rackctl.adapters.host import check_address, default_address, port_is_free, ssh_public_keys
     from rackctl.core.starter import render_starter
@@ -50,7 +52,7 @@ def init(
     check_address(address)
     port = next((p for p in (83, 8083, 8183) if port_is_free(address, p)), 83)
     write_new(file, render_starter(address, port, ssh_public_keys()))
-    typer.echo(f"wrote {file}: server {address}, http port {port}\nnext: rackctl up --rack {folder}")
+    typer.echo(f"wrote {file}: server {address}, http port {port}\nnext: rackctl up --rack {shlex.quote(str(folder))}")
 
 
 def load_commands() -> None:

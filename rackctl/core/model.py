@@ -100,7 +100,7 @@ class Server(_Strict):
     """The master as nodes see it."""
 
     address: Address
-    http_port: Annotated[int, Field(ge=1, le=65535)] = 83
+    http_port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 83  # strict: `true` is no port
     network: Literal["host", "bridge"] = "host"
 
 

@@ -58,6 +58,7 @@ def test_no_rack_yml(tmp_path: Path, command: str) -> None:
         (GOOD + "nodes:\n  n1: {mac: 525400123456}\n", ":3:8", "put it in quotes"),
         (GOOD + NODE + "}\n  n2: {mac: 52-54-00-12-34-56}\n", ":", "same MAC"),
         ("server: {address: 10.0.0.300}\n", ":1:10", "not an IPv4 address"),
+        ("server: {address: 10.0.0.1, http_port: true}\n", ":1:29", "whole number"),
         ("server: {address: 10.0.0.1, http_port: 99999}\n", ":1:29", "65535"),
         (GOOD + "os: {name: discovry}\n", ":2:1", "did you mean 'discovery'?"),
         (GOOD + "nodes: [n1]\n", ":2:1", "must be a map"),
@@ -91,6 +92,11 @@ def test_rack_yml_is_not_a_text_to_read(rack: Path) -> None:
     assert_refused(run_cli("lint", cwd=rack), 2, str(file), "no file")
 
 
+def test_the_file_is_named_in_place_of_its_folder(rack: Path) -> None:
+    done = run_cli("lint", "--rack", rack / "rack.yml")
+    assert_refused(done, 2, f"{rack}/rack.yml", "is a file", f"--rack {rack}")
+
+
 def test_a_byte_order_mark_and_an_empty_section_are_no_faults(rack: Path) -> None:
     (rack / "rack.yml").write_text(GOOD + "nodes:\nssh_authorized_keys:\n", encoding="utf-8-sig")
     done = run_cli("lint", cwd=rack)
@@ -120,6 +126,18 @@ def test_no_engine_answers(rack: Path, host: str, command: str) -> None:
     done = run_cli(command, cwd=rack, env={"DOCKER_HOST": host})
     assert_refused(done, 3, host, "does not answer", "install Docker")
     assert not (rack / ".rackctl" / "served").exists()
+
+
+@pytest.mark.parametrize("words", [["build-ipxe"], ["fetch", "discovery"]])
+def test_a_build_that_reaches_no_engine(rack: Path, words: list[str]) -> None:
+    (rack / "rack.yml").write_text(GOOD + "ipxe: prebuilt\n")
+    env = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "XDG_CACHE_HOME": str(rack)}
+    assert_refused(run_cli(*words, cwd=rack, env=env), 3, "does not answer", "install Docker")
+
+
+def test_init_names_the_next_command_as_a_shell_takes_it(tmp_path: Path) -> None:
+    done = run_cli("init", tmp_path / "my rack", "--server", "127.0.0.1")
+    assert f"rackctl up --rack '{tmp_path}/my rack'" in done.stdout
 
 
 def test_no_docker_command(rack: Path) -> None:
