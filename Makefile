@@ -28,6 +28,7 @@ check: venv ## lint, format, types, import contracts
 	@shellcheck scripts/*.sh .ci/run tests/fakes/*/docker
 
 test: check engine ## everything, the real boots among them
+	@bash scripts/test-tools.sh
 	@pytest
 
 bench: venv engine ## the short benchmarks; RACK=DIR, a rack that is up, for those of the services

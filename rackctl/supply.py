@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rackctl.adapters.fetch import Artifact, Store, Upstream, fetch_release, fin
 from rackctl.adapters.fetch.progress import Progress, Report
 from rackctl.adapters.fetch.prune import Pruned, prune, read_racks, remember_rack
 from rackctl.adapters.folder import RackFolder
+from rackctl.adapters.workers import workers
 from rackctl.core.catalog import Catalog
 from rackctl.core.lock import LockedFile, LockedRelease, RackLock
 from rackctl.core.model import OsRef
@@ -92,7 +92,7 @@ def fetch_for_rack(
         lock = lockfile.read_lock(folder.path)
         consulted = RackLock() if update else lock
         wanted = [os] if os else used
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        with workers(4) as pool:
             running = [
                 pool.submit(supply_release, one, catalog, consulted, report, progress, folder.own_keys)
                 for one in wanted

@@ -56,6 +56,8 @@ def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     if inner is None:
         yield name, command
         return
+    if command.invoke_without_command:  # a group that does something by itself, like `rackctl nodes`
+        yield name, command
     for word, one in inner.items():
         if not one.hidden:
             yield from _walk(f"{name} {word}", one)

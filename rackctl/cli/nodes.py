@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rackctl.core.model import Rack
     from rackctl.core.timeline import Timeline
 
-nodes = typer.Typer(invoke_without_command=True, help="Machines that booted or are in rack.yml; adopt new ones.")
+nodes = typer.Typer(invoke_without_command=True)
 app.add_typer(nodes, name="nodes")
 _TICK = 0.5
 

@@ -22,6 +22,7 @@ os: {name: rancheros, version: v1.5.8}
 unknown: boot
 nodes:
   n1: {mac: "52:54:00:12:34:56", bmc: {driver: command, on: [echo, "on"], status: [echo, "on"]}}
+  m1: {mac: "52:54:00:12:34:58", mac_model: "Macmini6,2"}
 """
 LOADER = {"t": 1000.0, "line": "dnsmasq-tftp: sent /srv/current/tftp/undionly.kpxe to 10.98.0.50"}
 SCRIPT = {"end": 1002.0, "ip": "10.98.0.50", "m": "GET", "uri": "/boot/52-54-00-12-34-56.ipxe?mac=52-54-00-12-34-56",
@@ -65,12 +66,22 @@ JSON = {
     "rackctl bmc check": ["bmc", "check", "n1"],
     "rackctl fetch": ["fetch"],
     "rackctl status": ["status"],
+    "rackctl explain": ["explain", "n1"],
+    "rackctl mac bless": ["mac", "bless", "m1"],
     "rackctl mac decode": ["mac", "decode", "01:01:02:08:04:81:00:05:2a"],
     "rackctl os list": ["os", "list"],
     "rackctl os show": ["os", "show", "rancheros"],
 }
-# These need a real engine, minutes of building, a virtual machine: the boot tests read their JSON.
-ELSEWHERE = {"rackctl up", "rackctl lab boot"}
+# These need a real engine, minutes of building, a virtual machine: the boot tests read the JSON of those that end.
+# `watch` prints a line of JSON for each event, as long as it runs.
+ELSEWHERE = {
+    "rackctl up",
+    "rackctl lab boot",
+    "rackctl provision",
+    "rackctl preflight",
+    "rackctl dhcp audit",
+    "rackctl watch",
+}
 
 
 def test_every_command_with_json_is_tried_here() -> None:
@@ -140,7 +151,7 @@ def test_on_a_terminal_downloads_are_shown_live(rack: Path, env: dict[str, str])
 
 
 def test_no_color_is_honoured_on_a_terminal(rack: Path, env: dict[str, str]) -> None:
-    for words in (["fetch"], ["power", "status", "--all"], ["nodes"]):
+    for words in (["fetch"], ["power", "status", "n1"], ["nodes"]):
         assert not COLOURS.search(on_terminal(rack, {**env, "NO_COLOR": "1"}, *words))
 
 
