@@ -52,6 +52,14 @@ def test_the_forms_for_pipelines(tmp_path: Path, form: str, holds: str) -> None:
     assert holds in text
 
 
+def test_a_file_name_is_a_uri_in_sarif(tmp_path: Path) -> None:
+    file = tmp_path / "a b#ü.yml"
+    file.write_text("a: 1\n")
+    result = json.loads(run("lint", str(file), "--format", "sarif")[1])["runs"][0]["results"][0]
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == f"{tmp_path}/a%20b%23%C3%BC.yml"
+
+
 def test_json_is_one_list_also_when_there_is_nothing(tmp_path: Path) -> None:
     file = tmp_path / "c.yml"
     file.write_text("#cloud-config\nhostname: a\n")

@@ -63,6 +63,12 @@ def plan_join(join: Join, os: str, kind: str, name: str, token: str) -> JoinPlan
         raise ConfigError(
             f"{join.kind} needs systemd, which RancherOS has not", "rack.yml", "use k3s, rancher or docker-swarm"
         )
+    if join.kind == "kubeadm" and join.role == "server":
+        raise ConfigError(
+            "kubeadm joins one more control plane with a certificate key, which rackctl does not hand out",
+            "rack.yml",
+            "join: {role: agent}, and kubeadm join --control-plane by hand",
+        )
     if os == "discovery":
         return _rehearsal(join, name, token)
     if os == "rancheros":
@@ -186,7 +192,11 @@ def _agent(join: Join, name: str, token: str) -> JoinPlan:
         JoinFile(f"/etc/rancher/{join.kind}/config.yaml", _agent_config(join, name, token)),
         JoinFile(SCRIPT, _fetch(join, target), 0o755),
     )
-    more = "KillMode=process\nDelegate=yes\nLimitNOFILE=1048576\nTasksMax=infinity\nRestart=always\nRestartSec=5s\n"
+    # TimeoutStartSec as in k3s' own unit: the 90 seconds of systemd would cut the download off, and again each time.
+    more = (
+        "TimeoutStartSec=0\nKillMode=process\nDelegate=yes\nLimitNOFILE=1048576\nTasksMax=infinity\n"
+        "Restart=always\nRestartSec=5s\n"
+    )
     unit = _unit(f"{join.kind} {join.role}", f"{binary} {join.role}", more, f"Type=exec\nExecStartPre={SCRIPT}\n")
     service = f"{join.kind}-{join.role}"
     command = f"{SCRIPT} && (while :; do {binary} {join.role}; sleep 5; done) >/var/log/{service}.log 2>&1 &"

@@ -45,8 +45,21 @@ def _settled(value: Value) -> Value:
 
 
 def _last(value: Value) -> list[tuple[Value, Value]]:
-    """The entries with the last of doubled keys, at the place of the first."""
-    return list({key.text: (key, below) for key, below in value.entries}.values())
+    """The entries with the last of doubled keys, at the place of the first, and those that `<<:` brings in."""
+    entries = value.entries
+    if any(key.text == "<<" and key.plain for key, _ in entries):
+        entries = [*_brought(value), *(entry for entry in entries if entry[0].text != "<<")]
+    return list({key.text: (key, below) for key, below in entries}.values())
+
+
+def _brought(value: Value) -> list[tuple[Value, Value]]:
+    """YAML's merge key (yaml.org/type/merge): a map or a list of maps, of which the earlier counts; own keys win."""
+    found = []
+    for key, below in value.entries:
+        if key.text == "<<" and key.plain:
+            for source in reversed(below.items or [below]):
+                found += _last(source)
+    return found
 
 
 def _merge_maps(base: Value, over: Value, path: str) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from rackctl.core.lint.rules import RULES, Finding, Rule
 from rackctl.errors import ConfigError
@@ -69,7 +70,7 @@ def _sarif_rule(rule: Rule) -> dict[str, object]:
 
 def _sarif_result(one: Finding) -> dict[str, object]:
     region = {"startLine": one.line, "startColumn": one.column}
-    place = {"artifactLocation": {"uri": one.file}, "region": region}
+    place = {"artifactLocation": {"uri": quote(one.file)}, "region": region}
     return {
         "ruleId": one.code,
         "level": one.severity,

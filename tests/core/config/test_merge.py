@@ -117,3 +117,12 @@ def test_a_secret_is_filled_in_and_only_by_its_name() -> None:
     assert to_plain(fill_secrets(value, lambda name, where: f"<{name}@{where}>")) == {
         "a": {"b": ["<tok@s.yml:1>", "c"]}
     }
+
+
+def test_a_merge_key_brings_in_what_the_map_has_not_itself() -> None:
+    text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: *a, x: 3}\nd: {<<: [*a, *b], w: 4}\ne: {'<<': 5}\n"
+    root, _ = parse_yaml(text)
+    assert root is not None
+    data = to_plain(merge(None, root))
+    assert (data["c"], data["d"], data["e"]) == ({"x": 3, "y": 1}, {"y": 1, "z": 2, "x": 1, "w": 4}, {"<<": 5})
+    assert to_plain(merge(make_value({"c": {"y": 9, "v": 9}}, ""), root))["c"] == {"y": 1, "v": 9, "x": 3}

@@ -151,6 +151,8 @@ NODE = "nodes: {n1: {mac: '52:54:00:12:34:56'%s}}\n"
         ("join: {kind: k3s, server: 10.0.0.1, token: nope}\n", {}, "rack.yml: node n1", "no secret 'nope'"),
         ("os: {name: rancheros, version: v1.5.8}\njoin: {kind: rke2, server: a, token: rke2-token}\n", {}, "rack.yml",
          "needs systemd"),
+        ("os: {name: debian, version: '13'}\njoin: {kind: kubeadm, server: a, token: rke2-token, role: server}\n", {},
+         "rack.yml", "certificate key"),
         ("os: {name: flatcar, version: 4081.2.0}\nconfig: [a.bu]\n",
          {"a.bu": "variant: flatcar\nstorage:\n  fils: []\n"}, "a.bu:3:3", "does not know"),
     ],
