@@ -9,6 +9,7 @@ help: ## these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.ready: pyproject.toml
+	@bash scripts/python.sh
 	@echo "venv: installing rackctl and its tools into $(VENV)"
 	@python3 -m venv $(VENV)
 	@$(PY) -m pip install -q -e '.[dev]'

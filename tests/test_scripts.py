@@ -157,6 +157,23 @@ def test_on_ubuntu_as_root_an_engine_is_installed_without_a_prompt(machine: Mach
     assert machine.run("engine.sh", **env).returncode == 0 and len(machine.called("apt-get")) == 2, "safe to run twice"
 
 
+def test_python_without_venv_is_completed_as_root_and_named_otherwise(machine: Machine) -> None:
+    machine.put("python3", '[ -e "$BIN/docker" ]')  # works once the package is there
+    machine.put("id", "echo 1000")
+    env = {"ENGINE": str(machine.bin / "engine"), "BIN": str(machine.bin)}
+    assert_dies(machine.run("python.sh", **env), "python3 >= 3.11", "apt-get install python3-venv")
+    machine.put("id", "echo 0")
+    machine.put("apt-get", APT)
+    assert_dies(machine.run("python.sh", **env), "older than 3.11")
+    (machine.bin / "cp").symlink_to(shutil.which("cp") or "")
+    machine.put("engine", "exit 0")
+    done = machine.run("python.sh", **env)
+    assert done.returncode == 0, done.stderr
+    assert any("python3-venv" in line and line.endswith(" noninteractive") for line in machine.called("apt-get"))
+    calls = len(machine.called("apt-get"))
+    assert machine.run("python.sh", **env).returncode == 0 and len(machine.called("apt-get")) == calls
+
+
 def test_an_install_that_brings_no_engine_ends_with_a_message(machine: Machine) -> None:
     machine.put("id", "echo 0")
     machine.put("apt-get", APT)
