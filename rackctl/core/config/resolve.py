@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -63,7 +67,7 @@ class Machine:
         return [item.text for item in found.items] if found else []
 
     def files(self) -> list[FileSpec]:
-        """write_files, for a system that has no such thing. Raises ConfigError for an entry without a path."""
+        """write_files, for a system that has no such thing. Raises ConfigError for an entry that cannot be written."""
         found = self.config.get("write_files")
         files = []
         for item in found.items if found else []:
@@ -73,13 +77,35 @@ class Machine:
             mode = data.get("permissions", "0644")
             text = f"0{mode:o}" if isinstance(mode, int) else str(mode)
             texts = {key: str(data.get(key) or "") for key in ("content", "encoding", "owner")}
-            files.append(FileSpec(data["path"], permissions=text, **texts))
+            files.append(_checked(FileSpec(data["path"], permissions=text, **texts), f"{item.file}:{item.line}"))
         return files
 
     def commands(self) -> list[Any]:
         """runcmd: strings for a shell, lists for exec."""
         found = self.config.get("runcmd")
-        return list(to_plain(found)) if found else []
+        for item in found.items if found and found.kind == "list" else [found] if found else []:
+            if item is found or item.kind not in ("str", "list"):
+                raise ConfigError(
+                    f"runcmd: a {item.kind} here is no command",
+                    f"{item.file}:{item.line}",
+                    "a list of strings; quote each",
+                )
+        return list(to_plain(found)) if found and found.kind == "list" else []
+
+
+def _checked(file: FileSpec, where: str) -> FileSpec:
+    if not file.path.startswith("/") or ".." in file.path.split("/"):
+        raise ConfigError(f"write_files: {file.path[:60]} is no absolute path", where, "write path: /...")
+    if not re.fullmatch(r"0?[0-7]{3,4}", file.permissions):
+        raise ConfigError("write_files: permissions are three or four octal digits", where, "permissions: '0644'")
+    try:
+        content = file.content.encode()
+        content = base64.b64decode("".join(file.content.split()), validate=True) if "64" in file.encoding else content
+        if file.encoding.startswith("gz"):
+            gzip.decompress(content)
+    except (ValueError, OSError, EOFError, zlib.error) as wrong:
+        raise ConfigError(f"write_files: the content is not {file.encoding}", where, "encode it anew") from wrong
+    return file
 
 
 def resolve_machine(

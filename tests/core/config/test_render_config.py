@@ -207,3 +207,25 @@ def test_a_template_reads_no_file_and_comes_to_an_end(template: str, says: str) 
     with pytest.raises(ConfigError, match=says) as caught:
         render_rack(parse_rack(text), {}, {}, "p", IMAGES, inputs=given)
     assert caught.value.where.startswith("a.yml.j2:2")
+
+
+@pytest.mark.parametrize(
+    "os", ["flatcar, version: 4081.2.0", "ubuntu, version: '24.04'", "debian, version: '13'", "alpine, version: v3.20"]
+)
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("write_files: [{path: /a, content: '!', encoding: b64}]", "not b64"),
+        ("write_files: [{path: /a, content: a, encoding: gzip}]", "not gzip"),
+        ("write_files: [{path: /a, permissions: rw}]", "octal"),
+        ("write_files: [{path: ../a}]", "absolute"),
+        ("runcmd: {a: b}", "no command"),
+        ("runcmd: echo a", "no command"),
+        ("runcmd: ['a: b', {a: b}]", "no command"),
+    ],
+)
+def test_what_no_system_can_write_or_run_is_refused_with_its_place(os: str, source: str, says: str) -> None:
+    text = BASE + NODE % f", os: {{name: {os}}}, config: [a.yml]"
+    with pytest.raises(ConfigError, match=says) as caught:
+        render_rack(parse_rack(text), {}, {}, "p", IMAGES, inputs=Inputs({"a.yml": source}, {}, {}, text))
+    assert caught.value.where == "a.yml:1"
