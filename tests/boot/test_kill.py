@@ -1,6 +1,7 @@
 """kill -9 of `rackctl up` at a hundred random moments: one whole tree is served each time, the next up ends well."""
 
 import hashlib
+import math
 import os
 import random
 import time
@@ -27,11 +28,12 @@ def write(rig: Rig, which: int) -> None:
 
 def test_killed_a_hundred_times(rig: Rig) -> None:
     whole = {}
-    for which in (0, 1):
+    took = math.inf  # seconds of an up that has something to publish; the first one builds, too
+    for which in (0, 1, 0, 1):
         write(rig, which)
         began = time.monotonic()
         rig.run("up")
-        took = time.monotonic() - began
+        took = min(took, time.monotonic() - began)
         whole[os.readlink(rig.served)] = sums(rig.served)
     assert len(whole) == 2
     seed = int(os.environ.get("RACKCTL_TEST_SEED", time.time_ns() % 100000))
@@ -42,7 +44,7 @@ def test_killed_a_hundred_times(rig: Rig) -> None:
         if turn % 10 == 9:
             rig.run("down")  # this one is killed while it starts the services
         child = rig.start("up")
-        time.sleep(dice.uniform(0.1, took * 1.1))
+        time.sleep(dice.uniform(0.05, took))
         child.kill()
         child.communicate()
         landed += child.returncode == -9
