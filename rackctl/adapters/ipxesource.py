@@ -55,7 +55,8 @@ def _clone_upstream(cache: Path, report: Report, must: bool) -> Path | str:
     except RackError as wrong:
         if must:
             raise
-        reason = f"iPXE's source cannot be had ({str(wrong.message).strip().splitlines()[-1]})"
+        said = str(wrong.message).strip().splitlines()[-1].rpartition("fatal: ")[2]
+        reason = f"iPXE's source cannot be had: {said}"
         refused.write_text(reason)
         return reason
 
