@@ -38,6 +38,6 @@ fi
 # Into a file first: an import from a pipe would leave an image of whatever came before a fault.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-mmdebstrap --quiet --variant=minbase trixie "$folder/root.tar" "${mirror:-http://deb.debian.org/debian}"
+mmdebstrap --quiet --variant=minbase trixie "$folder/root.tar" "${mirror:-http://ftp.debian.org/debian}"
 docker import --change 'CMD ["bash"]' "$folder/root.tar" "$image" >/dev/null
 say "built $image"
