@@ -111,7 +111,7 @@ def test_a_router_with_our_settings_boots_bios_and_uefi(bench: Bench, kind: str)
         audit = bench.audit()
         assert [p.text for p in audit.problems] == [], audit.answers
         assert {a.boot_file for a in audit.answers if a.client == "http"} == {
-            "http://10.98.103.1:8093/ipxe/snponly.efi"
+            f"http://10.98.103.1:8093/ipxe/{trial.loader_for(bench.folder, 'uefi')}"
         }
         assert not [a for a in audit.answers if a.client == "ipxe-rackctl" and a.boot_file]
         named = {a.host_name for a in bench.audit("52:54:00:67:00:01").answers}
