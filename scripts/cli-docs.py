@@ -30,7 +30,7 @@ terminal the output is plain lines. What is fetched and built is kept in `$XDG_C
 def find_commands() -> dict[str, Any]:
     """Every command with its words, as Typer knows it."""
     load_commands()
-    return dict(_walk("rackctl", typer.main.get_command(app)))
+    return dict(sorted(_walk("rackctl", typer.main.get_command(app)), key=lambda pair: pair[0]))
 
 
 def render() -> str:
