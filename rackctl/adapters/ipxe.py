@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters.imagebuild import build_files, hash_inputs
-from rackctl.adapters.ipxesource import PINNED_COMMIT, PINNED_TAG, PINNED_TREE, find_source, in_cache, keep_unpacked
+from rackctl.adapters.ipxesource import (
+    PINNED_COMMIT,
+    PINNED_TAG,
+    PINNED_TIME,
+    PINNED_TREE,
+    find_source,
+    in_cache,
+    keep_unpacked,
+)
 from rackctl.assets import find_asset
 from rackctl.core.pe import MACHINE_IA32, MACHINE_X86_64, pe_machine
 from rackctl.core.targets import DEFAULT_TARGETS
@@ -111,7 +119,7 @@ def _build_source(
         with _context(context, script) as folder:
             more = {*targets, *objects} - set(DEFAULT_TARGETS)
             layers = {"OBJECTS": DEFAULT_TARGETS, "MORE": more, "TARGETS": targets}
-            arguments = ["--build-context", f"source={tree}"]
+            arguments = ["--build-context", f"source={tree}", "--build-arg", f"SOURCE_DATE_EPOCH={PINNED_TIME}"]
             for key, names in layers.items():
                 arguments += ["--build-arg", f"{key}=" + " ".join(TARGETS[name].make for name in sorted(names))]
             makes = [TARGETS[name].make for name in targets]

@@ -19,6 +19,7 @@ UPSTREAM = "https://github.com/ipxe/ipxe"
 PINNED_TAG = "v2.0.0"
 PINNED_COMMIT = "12798ec29aa8a64d8675c4378b99f5fe28447afb"  # of that tag, released 2026-03-06
 PINNED_TREE = "bdfffc12ce204d4743a30f23aa1745c25b7169b4"  # of that commit: its files alone, for an archive
+PINNED_TIME = 1772812135  # of that commit, seconds since 1970: the build's, so that it can be repeated
 _ASK_AGAIN = 3600.0  # seconds until auto asks an upstream again that could not be reached
 
 Report = Callable[[str], None]
