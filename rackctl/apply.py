@@ -29,7 +29,7 @@ from rackctl.errors import EngineError, ServeError
 from rackctl.inputs import pin_keys, read_inputs
 from rackctl.macbuild import add_mac_loaders
 from rackctl.overlays import Overlay, make_overlays
-from rackctl.supply import CACHE, Release, lock_releases, supply_release
+from rackctl.supply import CACHE, Release, lock_releases, settle_releases, supply_release
 
 Report = Callable[[str], None]
 
@@ -99,6 +99,8 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         tree = _render(folder, rack, build, releases, overlays, tags, sources, inputs)
         stop_on_errors(rack, inputs, folder.catalog(), tree, report)
         plan = make_plan(gather(folder, tree, sources), tree, services_of(rack))
+        if plan.has("publish"):
+            settle_releases(releases)
         apply_plan(folder, rack, plan, tree, sources, report)
     return Up(tree.id, plan, build.lane, build.reason, build.bios_file, build.efi_file)
 

@@ -8,6 +8,7 @@ cache/...         artifacts, iPXE binaries, the discovery OS and overlays, as th
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -24,12 +25,14 @@ from rackctl.adapters.fetch import Store, hash_file
 from rackctl.adapters.fetch.progress import Progress, Report
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.imagearchive import load_images, save_images
-from rackctl.core.lock import parse_lock, render_lock
+from rackctl.core.lock import RackLock, parse_lock, render_lock
 from rackctl.errors import ConfigError, FetchError
 from rackctl.overlays import make_overlays
 from rackctl.supply import CACHE, fetch_for_rack, lock_releases
 
 FORMAT = 1
+_PLACES = ("store/sha256/", "ipxe-out/", "discovery/", "overlays/")  # below the cache; what `create` puts in
+_MOST = 16 << 20  # bytes of the manifest, and of the lock
 _MANIFEST = "manifest.json"
 
 
@@ -94,15 +97,19 @@ def load_bundle(file: Path, folder: RackFolder, report: Report) -> Bundle:
                     _load_images(member, digest, file, report)
                 elif not (target := CACHE / PurePosixPath(name).relative_to("cache")).exists():
                     _place(member, digest, target, file)
-    except (tarfile.TarError, OSError, KeyError, TypeError, ValueError) as wrong:
+    except OSError as wrong:
+        if wrong.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise  # this machine's disk or rights, not the bundle
+        raise FetchError(f"broken bundle: {wrong.strerror or wrong}", str(file), "copy it again") from wrong
+    except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as wrong:
         raise FetchError(f"broken bundle: {type(wrong).__name__}: {wrong}", str(file), "copy it again") from wrong
     if manifest["rackctl"] != __version__:
         report(
             f"the bundle was made by rackctl {manifest['rackctl']}, this is {__version__}: `up` may want to build anew"
         )
-    lockfile.write_lock(folder.path, parse_lock(lock, f"{file}: rack.lock"))
+    lockfile.write_lock(folder.path, lock)
     size = file.stat().st_size
-    return Bundle(file, size, len(manifest["files"]), tuple(manifest["images"]), str(manifest["rackctl"]))
+    return Bundle(file, size, len(manifest["files"]), tuple(manifest["images"]), manifest["rackctl"])
 
 
 def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
@@ -111,18 +118,22 @@ def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
     tar.addfile(info, io.BytesIO(text.encode()))
 
 
-def _read_head(tar: tarfile.TarFile, file: Path) -> tuple[dict[str, Any], str]:
+def _read_head(tar: tarfile.TarFile, file: Path) -> tuple[dict[str, Any], RackLock]:
+    """Both are looked at before anything else of the bundle is."""
     texts = []
     for name in (_MANIFEST, "rack.lock"):
         member = tar.next()
         content = tar.extractfile(member) if member and member.name == name else None
-        if content is None:
+        if content is None or (member and member.size > _MOST):
             raise FetchError(f"it has no {name} where a bundle has it", str(file), "rackctl bundle create makes one")
         texts.append(content.read().decode())
     manifest = json.loads(texts[0])
     if manifest["format"] != FORMAT:
         raise ConfigError(f"a bundle of format {manifest['format']}", str(file), "use the rackctl that made it")
-    return manifest, texts[1]
+    words = [manifest["rackctl"], *manifest["images"], *manifest["files"], *manifest["files"].values()]
+    if not all(isinstance(word, str) and word.isprintable() for word in words):
+        raise FetchError("broken bundle: its manifest is not of this form", str(file), "copy it again")
+    return manifest, parse_lock(texts[1], f"{file}: rack.lock")
 
 
 def _members(tar: tarfile.TarFile, sums: dict[str, str], file: Path) -> Iterator[tuple[str, IO[bytes], str]]:
@@ -135,7 +146,7 @@ def _members(tar: tarfile.TarFile, sums: dict[str, str], file: Path) -> Iterator
             raise FetchError(
                 f"it holds {member.name!r}, which its manifest does not name", str(file), "do not trust it"
             )
-        if parts[0] != "cache" and member.name != "images.tar":
+        if not member.name.startswith(tuple(f"cache/{one}" for one in _PLACES)) and member.name != "images.tar":
             raise FetchError(f"{member.name!r} belongs nowhere", str(file), "do not trust it")
         yield member.name, content, left.pop(member.name)
     if left:

@@ -129,25 +129,18 @@ def _bring_package(one: InitrdOverlay, lock: RackLock, report: Report, progress:
     store = Store(CACHE / "store")
     locked = lock.packages.get(f"{one.suite}/{one.package}")
     if locked:
-        return fetch_file(
-            locked.url,
-            store,
-            name=one.package,
-            expect_sha256=locked.sha256,
-            expect_size=locked.size,
-            said_by="rack.lock",
-            report=report,
-            progress=progress,
-        )
-    suite = open_suite(one.suite, load_keys(_KEYS), store)
-    deb = find_deb(suite, one.package, "amd64", store, report, progress)
+        url, sha256, size, said_by = locked.url, locked.sha256, locked.size, "rack.lock"
+    else:
+        suite = open_suite(one.suite, load_keys(_KEYS), store)
+        deb = find_deb(suite, one.package, "amd64", store, report, progress)
+        url, sha256, size, said_by = deb.url, deb.sha256, deb.size, "Packages"
     return fetch_file(
-        deb.url,
+        url,
         store,
         name=one.package,
-        expect_sha256=deb.sha256,
-        expect_size=deb.size,
-        said_by="Packages",
+        expect_sha256=sha256,
+        expect_size=size,
+        said_by=said_by,
         report=report,
         progress=progress,
     )

@@ -67,7 +67,8 @@ def supply_release(
         return Release(os.name, os.version, os.version, {})
     store = Store(CACHE / "store")
     locked = lock.find(os.name, os.version)
-    if locked and (found := _find_all(locked, store)):
+    whole = locked and {one.name for one in entry.artifacts} == set(locked.artifacts)
+    if locked and whole and (found := _find_all(locked, store)):
         return Release(os.name, os.version, locked.version, found)
     if entry.end_of_life:
         report(f"{entry.title} has ended: {entry.end_of_life}")
@@ -102,6 +103,13 @@ def fetch_for_rack(
         names = {(one.name, one.version) for one in used}
         lockfile.write_lock(folder.path, lock_releases(lock, [r for r in found if (r.os, r.wanted) in names]))
     return found
+
+
+def settle_releases(releases: Iterable[Release]) -> None:
+    """Wait until the disk has these files, before they are served: a fetch does not wait for it."""
+    store = Store(CACHE / "store")
+    for digest in {file.sha256 for one in releases for file in one.artifacts.values() if file.url}:
+        store.settle(digest)
 
 
 def prune_store(report: Report) -> Pruned:

@@ -32,6 +32,7 @@ class GitHub(http.server.ThreadingHTTPServer):
         self.limited = self.elsewhere = False
         self.page_size = 2
         self.retry_after = "0"
+        self.raw = b""  # the list of releases, when it is to be something else
         self.objects = ""  # the host that downloads are redirected to, as GitHub does; "" is this one
         self.sent = 0
         self.pace = 0.0  # seconds to wait after each quarter of a MiB
@@ -105,6 +106,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(hub.fail.pop(0), Retry_After="3600")
         if hub.limited:
             return self.reply(403, X_RateLimit_Remaining="0", X_RateLimit_Limit="60", X_RateLimit_Reset="1700000000")
+        if hub.raw:
+            return self.reply(200, hub.raw)
         found = re.search(r"[?&]page=(\d+)", self.path)
         page = int(found[1]) if found else 1
         asked = re.search(r"[?&]per_page=(\d+)", self.path)

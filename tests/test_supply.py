@@ -16,10 +16,11 @@ from fake_github import INITRD, KERNEL, GitHub, release, sha
 
 from rackctl import supply
 from rackctl.adapters.fetch import Store
+from rackctl.adapters.fetch.prune import YOUNG, prune
 from rackctl.adapters.folder import RackFolder
-from rackctl.adapters.lockfile import read_lock
+from rackctl.adapters.lockfile import read_lock, write_lock
 from rackctl.core.model import OsRef
-from rackctl.errors import FetchError
+from rackctl.errors import ConfigError, FetchError
 
 RACK = "unknown: boot\nserver: {address: 10.98.101.1}\nos: {name: rancheros, version: v1.5.x}\n"
 
@@ -82,6 +83,48 @@ def test_upstream_that_contradicts_the_lock_stops(rack: RackFolder, hub: GitHub)
         fetch_all(rack)
     assert sha(INITRD) in stopped.value.message and f"rack.lock says {'b' * 64}" in stopped.value.message
     assert first.artifacts["initrd"].path.exists()
+
+
+def test_a_lock_that_lost_a_file_gets_it_back(rack: RackFolder, hub: GitHub) -> None:
+    [first] = fetch_all(rack)
+    lock = read_lock(rack.path)
+    [locked] = lock.releases
+    less = locked.model_copy(update={"artifacts": {"vmlinuz": locked.artifacts["vmlinuz"]}})
+    write_lock(rack.path, lock.model_copy(update={"releases": (less,)}))
+    assert fetch_all(rack) == [first] and read_lock(rack.path) == lock
+
+
+def test_what_is_served_is_on_the_disk_first(rack: RackFolder, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    [found] = fetch_all(rack)
+    files = {str(one.path) for one in found.artifacts.values()}
+    assert not files & set(synced), "a fetch does not wait for the disk"
+    supply.settle_releases([found])
+    assert files <= set(synced)
+    synced.clear()
+    supply.settle_releases([found])
+    assert not synced
+
+
+def test_prune_lets_be_what_another_rack_has_just_found(rack: RackFolder, hub: GitHub, tmp_path: Path) -> None:
+    [found] = fetch_all(rack)
+    store = Store(tmp_path / "cache" / "store")
+    supply.settle_releases([found])
+    later = time.time() + 2 * YOUNG
+    assert store.find(sha(INITRD))
+    assert prune(store, [], now=time.time() + YOUNG / 2).files == 0
+    assert prune(store, [sha(INITRD)], now=later).files >= 1 and store.find(sha(INITRD))
+    (store.root / "racks.json").write_text("[")
+    with pytest.raises(ConfigError, match="does not list the racks"):
+        supply.prune_store(lambda _line: None)
+    assert store.find(sha(INITRD))
 
 
 def test_what_the_rack_does_not_use_is_fetched_and_not_locked(rack: RackFolder, hub: GitHub) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+_AHEAD = datetime.timedelta(hours=1)  # a clock this much behind is no reason to stop
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,27 @@ def parse_release(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
         if len(parts) == 3 and re.fullmatch("[0-9a-f]{64}", parts[0]) and parts[1].isascii() and parts[1].isdigit():
             listed[parts[2]] = Listed(parts[0], int(parts[1]))
     return fields, listed
+
+
+def judge_dates(fields: Mapping[str, str], now: datetime.datetime) -> str:
+    """What is wrong with the dates of a Release at this moment; "" when nothing is.
+
+    As apt does it (Acquire::Check-Valid-Until, Acquire::Check-Date): an old one, signed as it is, would hide updates.
+    Debian's stable suites have no Valid-Until.
+    """
+    for name in ("Date", "Valid-Until"):
+        if name not in fields:
+            continue
+        try:
+            moment = email.utils.parsedate_to_datetime(fields[name])
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        except (ValueError, TypeError, OverflowError):
+            return f"its {name} is no date: {fields[name][:60]}"
+        if name == "Date" and moment > now + _AHEAD:
+            return f"it was made in the future, on {moment:%Y-%m-%d %H:%M} UTC; here it is {now:%Y-%m-%d %H:%M} UTC"
+        if name == "Valid-Until" and moment < now:
+            return f"it was valid until {moment:%Y-%m-%d %H:%M} UTC; here it is {now:%Y-%m-%d %H:%M} UTC"
+    return ""
 
 
 def find_package(packages: str, name: str) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -17,6 +18,10 @@ _HEAD = """\
 # `rackctl fetch --update` asks upstream again.
 """
 _REMEDY = "take it from version control, or remove it: the next `rackctl up` asks upstream and writes it anew"
+
+
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,60}$")]
 
 
 class _Strict(BaseModel):
@@ -44,10 +49,10 @@ class LockedFile(_Strict):
 class LockedRelease(_Strict):
     """wanted: the version as rack.yml words it. version: the one it meant."""
 
-    os: str
-    wanted: str
-    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
-    artifacts: dict[str, LockedFile]
+    os: _Name
+    wanted: Annotated[str, Field(pattern=f"^{VERSION.pattern}$")]
+    version: Annotated[str, Field(pattern=f"^{VERSION.pattern}$")]
+    artifacts: dict[_Name, LockedFile]
 
 
 class RackLock(_Strict):
@@ -71,7 +76,10 @@ class RackLock(_Strict):
 def parse_lock(text: str, name: str = "rack.lock") -> RackLock:
     """Raises ConfigError."""
     try:
-        return RackLock.model_validate(YAML(typ="safe", pure=True).load(text) or {})
+        found = YAML(typ="safe", pure=True).load(text)
+        if not isinstance(found, dict) or not {"lock", "releases", "packages"} <= set(found):
+            raise ConfigError("it is empty or cut: it has no releases and packages", name, _REMEDY)
+        return RackLock.model_validate(found)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -19,7 +19,7 @@ from rackctl.adapters.fetch.archive import extract_member
 from rackctl.adapters.fetch.signatures import load_keys
 from rackctl.adapters.overlay import read_package
 from rackctl.core.catalog import Catalog, Entry, Keys, parse_entry
-from rackctl.core.debian import find_package, parse_release, parse_sources
+from rackctl.core.debian import find_package, parse_release, parse_sources, parse_stanza
 from rackctl.core.lock import LockedFile, LockedRelease
 from rackctl.core.overlay import InitrdOverlay, choose_firmware
 from rackctl.errors import FetchError
@@ -76,7 +76,7 @@ class Mirror:
         self.sums = f"{sha(b'the kernel')}  ./netboot/linux\n".encode()
         self.publish()
 
-    def publish(self, codename: str = "trixie", version: str = "1+deb13u1") -> None:
+    def publish(self, codename: str = "trixie", version: str = "1+deb13u1", dates: str = "") -> None:
         name = f"pool/tiny_{version}.deb"
         stanza = (
             f"Package: tiny-13\nVersion: {version}\nFilename: {name}\nSize: {len(self.deb)}\nSHA256: {sha(self.deb)}\n"
@@ -84,7 +84,7 @@ class Mirror:
         packages = lzma.compress(("Package: tiny-130\nVersion: 0\n\n" + stanza + "\nPackage: z\n").encode())
         listed = {"main/binary-amd64/Packages.xz": packages, "main/installer/SHA256SUMS": self.sums}
         lines = "".join(f" {sha(content)} {len(content)} {path}\n" for path, content in listed.items())
-        text = f"Origin: Test\nCodename: {codename}\nMD5Sum:\n 0 1 x\nSHA256:\n{lines}"
+        text = f"Origin: Test\nCodename: {codename}\n{dates}MD5Sum:\n 0 1 x\nSHA256:\n{lines}"
         signed = pysequoia.sign(self.key.signer(), text.encode(), mode=SignatureMode.CLEAR)
         self.hub.files["dists/trixie/InRelease"] = signed
         self.hub.files |= {f"dists/trixie/{path}": content for path, content in listed.items()}
@@ -134,6 +134,37 @@ def test_another_suite_under_this_name_stops(mirror: Mirror, tmp_path: Path) -> 
     mirror.publish(codename="bookworm")
     with pytest.raises(FetchError, match="signed for bookworm, not for trixie"):
         upstream(mirror, tmp_path).resolve()
+
+
+@pytest.mark.parametrize(
+    ("dates", "says"),
+    [
+        ("Valid-Until: Sat, 03 Jan 2026 08:30:09 UTC\n", "valid until 2026-01-03 08:30 UTC"),
+        ("Date: Sat, 03 Jan 2099 08:30:09 UTC\n", "made in the future, on 2099-01-03 08:30 UTC"),
+        ("Valid-Until: 9999\n", "Valid-Until is no date"),
+        ("Date: Sat, 03 Jan 2026 08:30:09 UTC\nValid-Until: Sat, 03 Jan 2099 08:30:09 UTC\n", ""),
+    ],
+)
+def test_an_inrelease_of_another_time_stops(mirror: Mirror, tmp_path: Path, dates: str, says: str) -> None:
+    mirror.publish(dates=dates)
+    if not says:
+        assert upstream(mirror, tmp_path).resolve()
+        return
+    with pytest.raises(FetchError, match=says) as caught:
+        upstream(mirror, tmp_path).resolve()
+    assert "clock" in caught.value.remedy
+
+
+@pytest.mark.parametrize("size", ["Size: many", "X: 1"])
+def test_packages_without_a_size_is_one_error(size: str) -> None:
+    stanza = parse_stanza(f"Package: x\nVersion: 1\nFilename: f\nSHA256: {'0' * 64}\n{size}\n")
+    with pytest.raises(FetchError, match=r"invalid literal|tells no 'Size' of x"):
+        apt._deb(apt.Suite("http://h", "trixie", {}), stanza)
+
+
+def test_a_version_with_an_epoch_is_one_that_the_lock_takes(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.publish(version="1:2.0~rc1")
+    assert upstream(mirror, tmp_path).resolve() == "2.0-rc1"
 
 
 def test_a_changed_package_stops_with_both_sums(mirror: Mirror, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rackctl.adapters.fetch import Store, fetch_file
 from rackctl.adapters.fetch.prune import prune, read_racks, remember_rack
 from rackctl.adapters.fetch.rate import Rate, parse_rate
 from rackctl.adapters.folder import RackFolder
+from rackctl.core.lock import RackLock, render_lock
 from rackctl.errors import ConfigError, FetchError
 
 LATER = time.time() + 7200
@@ -67,11 +68,18 @@ def test_a_cap_slows_the_download(hub: GitHub, tmp_path: Path, monkeypatch: pyte
     assert Rate(1000).chunk == 4096
 
 
+LOCK = ("rack.lock", render_lock(RackLock()).encode())
+
+
 def make_bundle(file: Path, files: dict[str, bytes], sums: dict[str, str] | None = None, **more: object) -> Path:
     named = sums if sums is not None else {name: sha(content) for name, content in files.items()}
     manifest = {"format": 1, "rackctl": "0", "images": [], "files": named} | more
     with tarfile.open(file, "w") as tar:
-        for name, content in [("manifest.json", json.dumps(manifest).encode()), ("rack.lock", b""), *files.items()]:
+        for name, content in [
+            ("manifest.json", json.dumps(manifest).encode()),
+            LOCK,
+            *files.items(),
+        ]:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -100,8 +108,11 @@ def test_a_good_bundle_lands_in_the_cache(tmp_path: Path, rack: RackFolder) -> N
 @pytest.mark.parametrize(
     ("files", "sums", "says"),
     [
-        ({"cache/a": b"evil"}, {"cache/a": sha(b"good")}, "the manifest says"),
+        ({"cache/overlays/a": b"evil"}, {"cache/overlays/a": sha(b"good")}, "the manifest says"),
         ({"cache/a": b"1", "cache/b": b"2"}, {"cache/b": sha(b"2")}, "does not name"),
+        ({"cache/store/pins.json": b"{}"}, None, "belongs nowhere"),
+        ({"cache/store": b""}, None, "belongs nowhere"),
+        ({"cache/overlays/a": b"1"}, {"cache/overlays/a": 1}, "not of this form"),
         ({"cache/../../a": b"1"}, None, "does not name"),
         ({"/etc/a": b"1"}, None, "does not name"),
         ({"etc/a": b"1"}, None, "belongs nowhere"),
@@ -117,12 +128,15 @@ def test_a_bundle_that_is_not_what_it_says_is_refused(
 
 
 def test_a_bundle_that_is_cut_or_of_another_format_is_one_error(tmp_path: Path, rack: RackFolder) -> None:
-    file = make_bundle(tmp_path / "b", {"cache/a": os.urandom(99_999)})
+    file = make_bundle(tmp_path / "b", {"cache/overlays/a": os.urandom(99_999)})
     file.write_bytes(file.read_bytes()[:50_000])
     with pytest.raises(FetchError, match=r"broken bundle|sha256 of a"):
         load(file, rack)
     (tmp_path / "c").write_bytes(b"text")
     with pytest.raises(FetchError, match="broken bundle"):
         load(tmp_path / "c", rack)
+    for name, more in {"e": {"rackctl": None}, "f": {"images": 3}, "g": {"images": [["x"]]}}.items():
+        with pytest.raises(FetchError, match="broken bundle"):
+            load(make_bundle(tmp_path / name, {}, **more), rack)
     with pytest.raises(ConfigError, match="format 2"):
         load(make_bundle(tmp_path / "d", {}, format=2), rack)

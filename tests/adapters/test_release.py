@@ -130,7 +130,52 @@ def test_a_stream_whose_signature_is_bad_stops(hub: GitHub, tmp_path: Path) -> N
         bring(STREAM, hub, tmp_path)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}"])
+HOSTILE = {
+    "signature": ["", None, 7],
+    "location": ["file:///etc/passwd", 7, "/k", ["x"]],
+    "sha256": ["", "../../../x", "A" * 64, {"x": 1}],
+    "release": ["../../../etc", {"x": 1}, 7, "", "a b", "x" * 99],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in HOSTILE.items() for value in values])
+def test_a_stream_that_lies_is_one_error_and_never_signed(
+    hub: GitHub, tmp_path: Path, field: str, value: object
+) -> None:
+    stream(hub, b"kernel", sign(b"kernel"))
+    told = json.loads(hub.files["stable.json"])
+    architecture = told["architectures"]["amd64"]
+    (architecture if field == "release" else architecture["kernel"])[field] = value
+    hub.files["stable.json"] = json.dumps(told).encode()
+    with pytest.raises(FetchError):
+        bring(STREAM, hub, tmp_path)
+    assert not list((tmp_path / "store/sha256").glob("*"))
+
+
+def test_what_was_pinned_unsigned_is_not_signed_later(hub: GitHub, tmp_path: Path) -> None:
+    hub.files |= {"kernel": b"evil", "kernel.sig": sign(b"good")}
+    unsigned = FILES.replace(", signature: HUB/kernel.sig", "").replace("keys: [{keyring: mine}]\n", "")
+    assert bring(unsigned, hub, tmp_path)[1]["vmlinuz"].trust == "pinned"
+    with pytest.raises(FetchError, match="the signature is not good"):
+        bring(FILES, hub, tmp_path)
+
+
+def test_sums_that_were_kept_unsigned_are_not_signed_later(hub: GitHub, tmp_path: Path) -> None:
+    by_version = SUMS.replace("HUB/SHA256SUMS, sig", "'HUB/{version}/SUMS', sig").replace(
+        "HUB/SHA256SUMS.gpg", "HUB/SUMS.gpg"
+    )
+    publish_sums(hub, EVE)
+    hub.files |= {"24.10/SUMS": hub.files["SHA256SUMS"], "SUMS.gpg": hub.files["SHA256SUMS.gpg"]}
+    unsigned = by_version.replace(", signature: HUB/SUMS.gpg", "").replace("keys: [{keyring: mine}]\n", "")
+    assert bring(unsigned, hub, tmp_path, "24")[1]["vmlinuz"].trust == "published"
+    for file in (tmp_path / "store/sha256").iterdir():
+        if b"kernel" in file.read_bytes():
+            file.unlink()
+    with pytest.raises(FetchError, match="the signature is not good"):
+        bring(by_version, hub, tmp_path, "24")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"[" * 100_000])
 def test_a_stream_that_changed_its_form_is_one_error(hub: GitHub, tmp_path: Path, body: bytes) -> None:
     hub.files["stable.json"] = body
     with pytest.raises(FetchError):

@@ -32,6 +32,11 @@ def test_a_new_answer_takes_the_place_of_the_old() -> None:
         (render_lock(RackLock(releases=(RELEASE,))).replace("0" * 64, "0" * 63), "sha256"),
         (render_lock(RackLock(releases=(RELEASE,))).replace("https:", "file:"), "url"),
         (render_lock(RackLock(releases=(RELEASE,))).replace("version: v1.5.8", "version: ../x"), "version"),
+        (render_lock(RackLock(releases=(RELEASE,))).replace("initrd:", "../../x:"), "artifacts"),
+        (render_lock(RackLock(releases=(RELEASE,))).replace("os: rancheros", "os: ../x"), "os"),
+        ("", "empty or cut"),
+        ("lock: 1\nreleases: []\n", "empty or cut"),
+        (render_lock(RackLock(releases=(RELEASE,)))[:200], "rack.lock"),
     ],
 )
 def test_a_wrong_lock_names_the_fault_and_the_way_out(text: str, says: str) -> None:

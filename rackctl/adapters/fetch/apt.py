@@ -6,6 +6,7 @@ names another.
 
 from __future__ import annotations
 
+import datetime
 import lzma
 import os
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from rackctl.adapters.fetch.store import Store
 from rackctl.adapters.fetch.transfer import fetch_file
 from rackctl.adapters.fetch.web import read_page
 from rackctl.adapters.proc import run
-from rackctl.core.debian import Listed, find_package, parse_release, parse_sources
+from rackctl.core.debian import Listed, find_package, judge_dates, parse_release, parse_sources
 from rackctl.errors import EngineError, FetchError
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ def open_suite(suite: str, certs: Sequence[Cert], store: Store) -> Suite:
     if suite not in (fields.get("Codename"), fields.get("Suite")):
         wrong = f"it is signed for {fields.get('Codename')}, not for {suite}"
         raise FetchError(wrong, url, "do not trust this mirror")
+    if wrong := judge_dates(fields, datetime.datetime.now(datetime.UTC)):
+        remedy = "look at this machine's clock; is it right, then the mirror is behind: export RACKCTL_DEBIAN_MIRROR"
+        raise FetchError(wrong, url, remedy)
     return Suite(mirror, suite, listed)
 
 
@@ -143,4 +147,8 @@ def find_deb(
 
 
 def _deb(suite: Suite, stanza: dict[str, str]) -> Deb:
-    return Deb(stanza["Version"], f"{suite.mirror}/{stanza['Filename']}", int(stanza["Size"]), stanza["SHA256"])
+    try:
+        return Deb(stanza["Version"], f"{suite.mirror}/{stanza['Filename']}", int(stanza["Size"]), stanza["SHA256"])
+    except (KeyError, ValueError) as wrong:
+        lacks = f"Packages tells no {wrong} of {stanza.get('Package')}" if isinstance(wrong, KeyError) else str(wrong)
+        raise FetchError(lacks, suite.mirror, "do not trust this mirror") from wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from rackctl.errors import FetchError
+from rackctl.adapters.fetch.store import SPARE
+from rackctl.errors import BusyError, FetchError, RackError
 
 _AR = b"!<arch>\n"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -32,7 +34,7 @@ class _Window:
 def extract_member(archive: Path, member: str, target: Path) -> None:
     """Write the archive's file `member` (a path without leading `./`) to target; links are followed inside the archive.
 
-    Raises FetchError when it is not there or the archive is broken.
+    Raises FetchError when it is not there or the archive is broken, BusyError when the disk has no room.
     """
     try:
         for _ in range(4):
@@ -40,11 +42,11 @@ def extract_member(archive: Path, member: str, target: Path) -> None:
             if link is None:
                 return
             member = link
-    except FetchError:
+    except RackError:
         raise
-    except (
-        Exception
-    ) as wrong:  # tarfile and the decompressors raise a dozen kinds for broken input, TypeError among them
+    except Exception as wrong:  # tarfile and the decompressors raise a dozen kinds for broken input, TypeError too
+        if isinstance(wrong, OSError) and wrong.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(member, target) from wrong
         raise FetchError(f"broken archive: {type(wrong).__name__}: {wrong}", str(archive), "fetch it again") from wrong
     raise FetchError(f"too many links lead to {member}", str(archive))
 
@@ -62,6 +64,8 @@ def _extract(archive: Path, member: str, target: Path) -> str | None:
             source = tar.extractfile(one)
             if source is None:
                 break
+            if one.size + SPARE > shutil.disk_usage(target.parent).free:
+                raise _no_room(f"{member}, {one.size} bytes,", target)
             with open(target, "wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
             return None
@@ -75,6 +79,11 @@ def open_archive(archive: Path) -> Iterator[tarfile.TarFile]:
     """The files of a tar or a .deb, to read once from first to last."""
     with open(archive, "rb") as file, closing(_open_tar(file, archive)) as tar:
         yield tar
+
+
+def _no_room(member: str, target: Path) -> BusyError:
+    remedy = "free some space (rackctl fetch --prune), then run again"
+    return BusyError(f"the disk has no room to unpack {member}", str(target.parent), remedy)
 
 
 def _join(base: str, link: str) -> str:

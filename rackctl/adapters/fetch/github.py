@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 API = "https://api.github.com"
 _DOWNLOADS = "https://github.com/{}/releases/download/"
 _PAGES = 50  # of 100 releases each
+_REMEDY = "look at the network; or name an exact version, which needs no list; or set RACKCTL_GITHUB_API to a mirror"
 
 
 def list_releases(repository: str, cache: Path | None = None) -> list[str]:
@@ -34,8 +35,8 @@ def list_releases(repository: str, cache: Path | None = None) -> list[str]:
     url = f"{base}/repos/{repository}/releases?per_page=100"
     tags: list[str] = []
     for _ in range(_PAGES):
-        page = read_page(url, cache, headers, _explain)
-        tags += [str(one["tag_name"]) for one in _read(page, url) if _is_published(one)]
+        page = read_page(url, cache, headers, _explain, _REMEDY)
+        tags += [one["tag_name"] for one in _read(page, url) if _is_published(one)]
         if not page.following:
             break
         if urlsplit(page.following)[:2] != urlsplit(base)[:2]:
@@ -57,7 +58,7 @@ def place(url: str) -> str:
 
 
 def _is_published(release: Mapping[str, Any]) -> bool:
-    return bool(release.get("tag_name")) and not release.get("draft") and not release.get("prerelease")
+    return isinstance(release.get("tag_name"), str) and not release.get("draft") and not release.get("prerelease")
 
 
 def _explain(answer: requests.Response, url: str) -> FetchError | None:
@@ -80,7 +81,7 @@ def _explain(answer: requests.Response, url: str) -> FetchError | None:
 def _read(page: Page, url: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(page.body)
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise FetchError(f"the answer is not JSON: {wrong}", url, "is there a proxy in between?") from wrong
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise FetchError("the answer is not a list of releases", url, "is there a proxy in between?")

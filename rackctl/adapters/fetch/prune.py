@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters.fetch.store import Store
+from rackctl.errors import ConfigError
 
 YOUNG = 3600.0  # seconds; what came this recently may be on its way into a lock
 
@@ -34,12 +35,17 @@ def remember_rack(store: Store, folder: Path) -> None:
 
 
 def read_racks(store: Store) -> list[str]:
-    """The folders of the racks that were noted; a broken note counts as none, and then nothing should be pruned."""
+    """The folders of the racks that were noted. Raises ConfigError for a broken note: what is used is unknown."""
+    file = store.root / "racks.json"
     try:
-        found = json.loads((store.root / "racks.json").read_text())
-    except (OSError, ValueError):
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
         return []
-    return [str(one) for one in found] if isinstance(found, list) else []
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ConfigError("it does not list the racks", str(file), 'write ["/the/rack", ...] or [], then run again')
+    return found
 
 
 def prune(store: Store, wanted: Iterable[str], now: float | None = None) -> Pruned:
@@ -49,10 +55,13 @@ def prune(store: Store, wanted: Iterable[str], now: float | None = None) -> Prun
     nbytes = 0
     for folder in ("sha256", "partial", "bad", "pages"):
         for file in sorted((store.root / folder).glob("*")):
-            state = file.stat()
+            try:
+                state = file.stat()
+            except FileNotFoundError:  # a download that has just ended
+                continue
             if file.name in keep or now - state.st_ctime < YOUNG or _in_use(file):
                 continue
-            file.unlink()
+            file.unlink(missing_ok=True)
             gone, nbytes = gone + 1, nbytes + state.st_size
     return Pruned(gone, nbytes)
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rackctl.adapters.fetch import github, transfer
+from rackctl.adapters.fetch import github
 from rackctl.adapters.fetch.apt import read_listed
 from rackctl.adapters.fetch.archive import extract_member
+from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.fetch.resolve import Upstream
 from rackctl.adapters.fetch.signatures import verify_bytes, verify_file, verify_message
 from rackctl.adapters.fetch.store import Artifact, Store, hash_file
+from rackctl.adapters.fetch.transfer import fetch_file
 from rackctl.adapters.fetch.web import read_page
 from rackctl.adapters.workers import workers
 from rackctl.core.catalog import Artifact as Wanted
@@ -81,9 +83,12 @@ def _source(upstream: Upstream, one: Wanted, sums: Mapping[str, str], locked: Lo
         return Source((deb.url,), deb.sha256, deb.size, "signed", said_by="Packages")
     if one.entry:
         entry = upstream.look_up(one.entry)
-        if not isinstance(entry, dict) or not {"location", "sha256"} <= set(entry):
-            raise FetchError(f"no location and sha256 at {one.entry}", str(upstream.entry.index.url))
-        return Source((entry["location"],), entry["sha256"], None, "signed", entry.get("signature", ""))
+        told = [entry.get(key) if isinstance(entry, dict) else None for key in ("location", "sha256", "signature")]
+        location, sha256, signature = (word if isinstance(word, str) else "" for word in told)
+        if not (location and sha256 and signature):
+            wrong = f"no location, sha256 and signature at {upstream.fill(one.entry)}"
+            raise FetchError(wrong, upstream.fill(str(upstream.entry.index.url)), "do not trust this list")
+        return Source((location,), sha256, None, "signed", signature)
     urls = tuple(github.place(upstream.fill(url)) for url in one.urls)
     signature = github.place(upstream.fill(one.signature)) if one.signature else ""
     published = sums.get(one.name)
@@ -149,7 +154,7 @@ def _fetch_any(upstream: Upstream, one: Wanted, source: Source) -> Artifact:
     """From the first mirror that has it."""
     for nth, url in enumerate(source.urls, 1):
         try:
-            return transfer.fetch_file(
+            return fetch_file(
                 url,
                 upstream.store,
                 name=one.name,
@@ -158,13 +163,21 @@ def _fetch_any(upstream: Upstream, one: Wanted, source: Source) -> Artifact:
                 said_by=source.said_by,
                 check=_signature_check(upstream, source.signature),
                 report=upstream.report,
-                progress=upstream.progress,
+                progress=_named(upstream),
+                # One that was pinned while its catalogue entry knew no signature is not a signed one.
+                pin_as=f"{url} signed by {source.signature}" if source.signature else "",
             )
         except FetchError as failed:
             if nth == len(source.urls):
                 raise
             upstream.report(f"{one.name}: {failed.where}: {failed.message}; trying the next mirror")
     raise AssertionError("unreachable: the last mirror returns or raises")
+
+
+def _named(upstream: Upstream) -> Progress | None:
+    """Progress that tells two systems' `initrd` apart."""
+    progress, os = upstream.progress, f"{upstream.name} {upstream.version}"
+    return (lambda name, done, total: progress(f"{os} {name}", done, total)) if progress else None
 
 
 def _signature_check(upstream: Upstream, url: str) -> Callable[[Path], object] | None:
@@ -204,24 +217,24 @@ def _read_sums(upstream: Upstream, url: str) -> dict[str, str]:
     """The list, its signature verified. One that belongs to a single version never changes, and is kept for good."""
     sums = upstream.entry.sums
     if sums and "{version}" in sums.url:
-        kept = transfer.fetch_file(
+        kept = fetch_file(
             url,
             upstream.store,
             name=url.rpartition("/")[2],
             check=lambda part: _trusted_sums(upstream, url, part.read_bytes()),
             report=upstream.report,
         )
-        return _trusted_sums(upstream, url, kept.path.read_bytes(), verified=True)
+        return _trusted_sums(upstream, url, kept.path.read_bytes())
     return _trusted_sums(upstream, url, read_page(url, upstream.pages).body)
 
 
-def _trusted_sums(upstream: Upstream, url: str, body: bytes, verified: bool = False) -> dict[str, str]:
+def _trusted_sums(upstream: Upstream, url: str, body: bytes) -> dict[str, str]:
     """Artifact name -> sum. Raises FetchError for a bad signature, and when one of ours is not in the list."""
     entry = upstream.entry
     signature = entry.sums.signature if entry.sums else None
     if signature == "inline":
         body = verify_message(body, upstream.certs(), url)
-    elif signature and not verified:
+    elif signature:
         where = github.place(upstream.fill(signature))
         verify_bytes(body, read_page(where, upstream.pages).body, upstream.certs(), where)
     try:

@@ -16,6 +16,7 @@ from rackctl.adapters.fetch.signatures import load_keys
 from rackctl.adapters.fetch.store import Store
 from rackctl.adapters.fetch.web import read_page
 from rackctl.core.catalog import Entry, choose_version, fill, find_wish
+from rackctl.core.lock import VERSION
 from rackctl.errors import FetchError
 
 
@@ -66,6 +67,8 @@ class Upstream:
 
     def settle(self, version: str) -> str:
         """Fix the exact version. What it says of itself counts for more than what the wish said: `latest` moves."""
+        if not VERSION.fullmatch(version):
+            raise FetchError(f"{version[:80]!r} is no version", self.name, "do not trust the list that it came from")
         self.version = version
         said = find_wish(self.entry, version)
         words = {name: text for name, text in (said[1] if said else {}).items() if text}
@@ -104,13 +107,19 @@ class Upstream:
         if self._json is None:
             try:
                 self._json = json.loads(read_page(url, self.pages).body)
-            except ValueError as wrong:
+            except (ValueError, RecursionError) as wrong:
                 raise FetchError(f"not JSON: {wrong}", url, "is there a proxy in between?") from wrong
         found = self._json
         for part in self.fill(path).split("."):
             if not isinstance(found, dict) or part not in found:
                 raise FetchError(f"it has no {self.fill(path)}", url, "upstream's format changed: mend the entry")
             found = found[part]
+        return found
+
+    def _look_up_text(self, path: str) -> str:
+        found = self.look_up(path)
+        if not isinstance(found, str):
+            raise FetchError(f"{self.fill(path)} is no text", str(self.entry.index.url), "mend the catalogue entry")
         return found
 
     def _set_words(self, words: Mapping[str, str]) -> None:
@@ -126,7 +135,8 @@ class Upstream:
             text = read_page(self.fill(str(index.url)), self.pages).body.decode(errors="replace")
             return sorted({found["version"] for found in re.finditer(self.fill(index.pattern), text)})
         if index.kind == "json":
-            return [str(self.look_up(index.version))]
+            return [self._look_up_text(index.version)]
         if index.kind == "package":
-            return [self.deb(index.package).version]
+            # The epoch is for comparing only: no file of Debian's has it in its name. `~` is no sign for a URL.
+            return [self.deb(index.package).version.rpartition(":")[2].replace("~", "-")]
         return [index.version]

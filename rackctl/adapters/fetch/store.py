@@ -1,6 +1,7 @@
 """Adapter: the store, files by their sha256, shared by every rack of this user.
 
-sha256/<hex>   whole, checked files; a rename puts them there, so a kill leaves none that is wrong
+sha256/<hex>   whole, checked files; a rename puts them there, so a kill leaves none that is wrong. The disk may lag
+               behind: a file whose time is not the one that `settle` gives is read again before it is used
 partial/       downloads that grow (.part), the ETag they began with (.etag), and who works on one (.lock)
 bad/           what came with the wrong sum or size, for a person to look at
 pins.json      URL -> sha256 of the files that have no published sum, written when they first came
@@ -8,17 +9,21 @@ pins.json      URL -> sha256 of the files that have no published sum, written wh
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.core.lock import LockedArchive
 from rackctl.errors import FetchError
+
+SPARE = 64 << 20  # bytes that a download, or what is unpacked of one, leaves free on the disk
+_fresh: dict[Path, int] = {}  # file -> its mtime in ns, of those that this process checked and nobody settled yet
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class Store:
         self.pins = root / "pins.json"
 
     def path(self, digest: str) -> Path:
-        """Where a file with this sha256 lies, or would lie."""
+        """Where a file with this sha256 lies, or would lie. Raises FetchError for what is no sha256."""
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise FetchError(f"{digest[:80]!r} is no sha256", str(self.root), "do not trust the list that it came from")
         return self.root / "sha256" / digest
 
     def part(self, url: str, digest: str | None = None) -> Path:
@@ -58,32 +65,40 @@ class Store:
     def find(self, digest: str) -> Path | None:
         """The file with this sha256, or None.
 
-        One that was touched since it was checked is read again, and put aside when it is no longer what its name says.
+        One that was touched since it was checked, or that the disk may not have yet, is read again, and put aside when
+        it is not what its name says.
         """
         file = self.path(digest)
         try:
-            if file.stat().st_mtime_ns == _stamp(digest):
-                return file
-            if hash_file(file) == digest:
-                os.utime(file, ns=(_stamp(digest), _stamp(digest)))
-                return file
+            found = file.stat()
+            if found.st_mtime_ns not in (_stamp(digest), _fresh.get(file)):
+                if hash_file(file) != digest:
+                    self.reject(file, digest)
+                    return None
+                _settle(file, digest)
+            else:
+                with contextlib.suppress(OSError):  # a store that one may only read
+                    # Its time stays, and the inode's change time is now: it is in use, and `prune` lets it be.
+                    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
         except FileNotFoundError:
             return None
-        self.reject(file, digest)
-        return None
+        return file
 
     def keep(self, part: Path, digest: str) -> Path:
-        """Give a checked download its name, for good even when the power fails now."""
+        """Give a checked download its name. The disk may still lag behind: `settle` waits for it."""
         target = self.path(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         part.chmod(0o644)
-        os.utime(part, ns=(_stamp(digest), _stamp(digest)))
-        with open(part, "rb") as handle:
-            os.fsync(handle.fileno())
+        _fresh[target] = part.stat().st_mtime_ns
         part.rename(target)
-        _sync_folder(target.parent)
         part.with_suffix(".etag").unlink(missing_ok=True)
         return target
+
+    def settle(self, digest: str) -> None:
+        """Wait until the disk has a file for good, and mark it as such; what is not here is passed over."""
+        file = self.find(digest)
+        if file and file.stat().st_mtime_ns != _stamp(digest):
+            _settle(file, digest)
 
     def reject(self, file: Path, name: str) -> Path:
         """Move a bad file to bad/ and say where it lies."""
@@ -117,7 +132,7 @@ class Store:
             raise FetchError(f"not JSON: {wrong}", str(self.pins), "mend it, or remove it to pin anew") from wrong
         return {str(url): str(digest) for url, digest in found.items()}
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self, file: Path) -> Iterator[None]:
         """One process or thread at a time; the kernel frees the lock of one that was killed."""
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -145,9 +160,17 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def _settle(file: Path, digest: str) -> None:
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+    _sync_folder(file.parent)
+    with contextlib.suppress(OSError):  # not ours to mark: it is read again the next time
+        os.utime(file, ns=(_stamp(digest), _stamp(digest)))
+
+
 def _stamp(digest: str) -> int:
-    """The mtime of a checked file in ns. Whoever writes to the file changes it, so it tells "as it was when checked"
-    without reading the content. It depends on the content, since web servers make an ETag of mtime and size."""
+    """The mtime in ns of a file that was checked and that the disk has. Whoever writes to it changes it, so it tells
+    "as it was when checked" without reading it. It hangs on the content: web servers make an ETag of mtime and size."""
     return (1_000_000_000 + int(digest[:7], 16)) * 1_000_000_000
 
 

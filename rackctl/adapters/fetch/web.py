@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackctl.adapters.fetch import transfer
+from rackctl.adapters.fetch.session import HEADERS, TIMEOUT, explain_fault, open_session
 from rackctl.errors import FetchError
 
 if TYPE_CHECKING:
     import requests
 
 MOST = 32 << 20  # bytes; no list that the catalogue knows is a tenth of this
+LONGEST = 300.0  # seconds that one page may take
 
 Explain = Callable[["requests.Response", str], FetchError | None]
 
@@ -36,24 +38,26 @@ def read_page(
     cache: Path | None = None,
     headers: Mapping[str, str] | None = None,
     explain: Explain | None = None,
+    remedy: str = "look at the network, and whether upstream still has it",
 ) -> Page:
     """The page, tried again when the fault may pass. cache: folder of pages with their ETags.
 
     explain may turn an answer into an error of its own. Raises FetchError.
     """
-    import requests
+    from requests import exceptions
+    from urllib3.exceptions import HTTPError
 
     if not url.startswith(("http://", "https://")):
         raise FetchError("only http and https URLs are fetched", url, "mend the URL")
     file = cache / (hashlib.sha256(url.encode()).hexdigest()[:32] + ".json") if cache else None
     kept = _read_kept(file)
-    asked = {**transfer.HEADERS, **(headers or {})} | ({"If-None-Match": kept["etag"]} if kept else {})
+    asked = {**HEADERS, **(headers or {})} | ({"If-None-Match": kept["etag"]} if kept else {})
     problem = ""
     for attempt in range(transfer.TRIES):
         if attempt:
             time.sleep(transfer.PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 no secret
         try:
-            with requests.get(url, headers=asked, timeout=transfer.TIMEOUT, stream=True) as answer:
+            with open_session() as session, session.get(url, headers=asked, timeout=TIMEOUT, stream=True) as answer:
                 if answer.status_code == 304 and kept:
                     # A page may stay the same while one is added behind it.
                     following = answer.links.get("next", {}).get("url", kept["following"])
@@ -65,18 +69,23 @@ def read_page(
                 problem = f"the server answered {answer.status_code} {answer.reason or ''}".strip()
                 if answer.status_code not in transfer.PASSING:
                     break
-        except requests.RequestException as wrong:
-            problem = f"{type(wrong).__name__}: {wrong}"
-    raise FetchError(problem, url, "look at the network, and whether upstream still has it")
+        except (exceptions.RequestException, HTTPError, ValueError) as wrong:
+            problem, special = explain_fault(wrong)
+            remedy = special or remedy
+            if special:
+                break
+    raise FetchError(problem, url, remedy)
 
 
 def _read_body(answer: requests.Response, url: str) -> bytes:
-    parts, size = [], 0
-    for chunk in answer.iter_content(1 << 16):
+    parts, size, end = [], 0, time.monotonic() + LONGEST
+    while chunk := answer.raw.read1(1 << 16, decode_content=True):
         parts.append(chunk)
         size += len(chunk)
         if size > MOST:
             raise FetchError(f"the page is longer than {MOST} bytes", url, "this is not the list it should be")
+        if time.monotonic() > end:
+            raise FetchError(f"the page took longer than {LONGEST:.0f} s", url, "try again, or name another mirror")
     return b"".join(parts)
 
 
