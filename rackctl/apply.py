@@ -70,7 +70,7 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
     """Build and fetch what is missing, side by side, render, publish, start, and prove the service over the wire."""
     rack = folder.read_rack()
     engine.check_engine()
-    host.check_address(rack.server.address)
+    host.check_address(rack.server.address, lambda: folder.locate("server", "address"))
     if folder.served_id() is None:
         _require_ports(folder, rack)  # before the builds, which take minutes the first time
     with folder.lock():
@@ -181,7 +181,7 @@ def _require_ports(folder: RackFolder, rack: Rack) -> None:
     """Raises BusyError when somebody else holds a port that the rack needs; what our own services hold is ours."""
     address, port = rack.server.address, rack.server.http_port
     mine = {one.service: one.published for one in engine.list_services(folder.project) if one.state == "running"}
-    if "tftp" not in mine:
+    if f"{address}:69" not in mine.get("tftp", ()):
         host.require_port(address, 69, socket.SOCK_DGRAM, "stop that server: ROMs ask TFTP on port 69 and no other")
     if f"{address}:{port}" not in mine.get("microhttp", ()):
         host.require_port(address, port, socket.SOCK_STREAM, "set another server.http_port in rack.yml")

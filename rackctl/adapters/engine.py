@@ -34,7 +34,7 @@ class Service:
     """One container of a rack.
 
     state: `running`, `exited`...; health: `healthy`, `starting`, `unhealthy` or ``; published: `address:port` on the
-    master, none for a container in the host's own network.
+    master; of a container in the host's own network, what its label says that it listens on.
     """
 
     id: str
@@ -164,6 +164,11 @@ def list_services(project: str) -> list[Service]:
 
 def _service(attributes: dict[str, Any]) -> Service:
     state, config = attributes["State"], attributes["Config"]
+    bound = [
+        f"{one['HostIp']}:{one['HostPort']}"
+        for bindings in (attributes["HostConfig"].get("PortBindings") or {}).values()
+        for one in bindings or []
+    ]
     return Service(
         id=attributes["Id"],
         service=config["Labels"].get("com.docker.compose.service", "?"),
@@ -171,11 +176,7 @@ def _service(attributes: dict[str, Any]) -> Service:
         health=(state.get("Health") or {}).get("Status", ""),
         image=config["Image"],
         started=state["StartedAt"],
-        published=tuple(
-            f"{one['HostIp']}:{one['HostPort']}"
-            for bindings in (attributes["HostConfig"].get("PortBindings") or {}).values()
-            for one in bindings or []
-        ),
+        published=tuple(bound or config["Labels"].get("org.rackctl.listens", "").split()),
     )
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rackctl.core.catalog import Catalog
-from rackctl.core.load import parse_rack
+from rackctl.core.load import find_line, parse_rack
 from rackctl.core.model import Rack
 from rackctl.core.tree import Tree
 from rackctl.errors import BusyError, ConfigError
@@ -60,6 +60,12 @@ class RackFolder:
             raise ConfigError(
                 f"cannot be read: {wrong}", where=str(file), remedy="save it as plain UTF-8 text, readable by you"
             ) from wrong
+
+    def locate(self, *key: str) -> str:
+        """`file:line` of a key of rack.yml, for a message; the file alone where the default holds."""
+        file = self.path / "rack.yml"
+        line = find_line(_read_limited(file).decode(), key)
+        return f"{file}:{line}" if line else str(file)
 
     def catalog(self) -> Catalog:
         """The OSes that can be named: the package's and those of the folder catalog/ here. Raises ConfigError."""

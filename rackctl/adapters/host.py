@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rackctl.errors import BusyError, ConfigError
@@ -24,8 +25,8 @@ def default_address() -> str:
             ) from wrong
 
 
-def check_address(address: str) -> None:
-    """Raises ConfigError when the address is not on this machine."""
+def check_address(address: str, where: Callable[[], str] = str) -> None:
+    """Raises ConfigError when the address is not on this machine. where: tells the place that names it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             if address == "0.0.0.0":  # noqa: S104 it can be bound, but no node can ask it
@@ -34,7 +35,7 @@ def check_address(address: str) -> None:
         except OSError as wrong:
             raise ConfigError(
                 f"server.address {address} is not an address of this machine",
-                where="rack.yml",
+                where=where(),
                 remedy="ip -4 addr lists them; rackctl must run on the master",
             ) from wrong
 

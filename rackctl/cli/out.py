@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
     from rackctl.core.timeline import Timeline
 
 _WIDTH = 40
+_MANY = 12  # files of one folder that are still named one by one
 
 
 def say(line: str) -> None:
@@ -23,6 +27,18 @@ def show_bytes(size: int) -> str:
     while amount >= 1024 and len(units) > 1:
         amount, units = amount / 1024, units[1:]
     return f"{amount:.0f} B" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
+def summarize_paths(paths: Sequence[str]) -> list[str]:
+    """The paths, a line each; a folder with many files of its own, such as the nodes' scripts, is one line."""
+    own = Counter(path.rpartition("/")[0] for path in paths)
+    lines = []
+    for folder, group in groupby(paths, key=lambda path: path.rpartition("/")[0]):
+        if own[folder] <= _MANY:
+            lines += list(group)
+        elif (line := f"{folder}/ ({own[folder]} files)") not in lines:
+            lines.append(line)
+    return lines
 
 
 def show_timeline(timeline: Timeline) -> str:

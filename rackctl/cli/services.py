@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_bytes
+from rackctl.cli.out import say, show_bytes, summarize_paths
 
 
 @app.command("build-ipxe")
@@ -149,5 +149,5 @@ def status(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     disk = {name: show_bytes(size) for name, size in found.disk.items()}
     say(f"disk       tree {disk['tree']}, logs {disk['logs']}, cache {disk['cache']}; {disk['free']} are free")
     say(f"serves     {f'tree {found.tree}' if found.tree else 'nothing'}")
-    for path in found.served:
-        say(f"           {path}")
+    for line in summarize_paths(found.served):
+        say(f"           {line}")

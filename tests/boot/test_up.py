@@ -69,6 +69,17 @@ def test_another_port_that_is_held_leaves_what_is_served(rack: Rig) -> None:
         assert b":8083" in answer.read()
 
 
+def test_another_address_whose_tftp_port_is_held_leaves_what_is_served(rack: Rig) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.69", 69))
+        text = (rack.folder / "rack.yml").read_text()
+        (rack.folder / "rack.yml").write_text(text.replace(ADDRESS, "127.0.0.69"))
+        failed = rack.run("up", want=7)
+    assert "port 69/udp of 127.0.0.69" in failed.stderr and f"(pid {os.getpid()})" in failed.stderr
+    with urlopen(f"{rack.http}/boot/default.ipxe") as answer:
+        assert ADDRESS.encode() in answer.read()
+
+
 def test_up_mends_what_was_removed_under_running_services(rack: Rig) -> None:
     shutil.rmtree(rack.folder / ".rackctl")
     assert "read back from" in rack.run("up").stdout

@@ -113,7 +113,7 @@ def test_rack_yml_that_may_not_be_read(rack: Path) -> None:
 def test_a_server_address_of_another_machine(rack: Path, address: str) -> None:
     (rack / "rack.yml").write_text(f"server: {{address: {address}}}\n")
     assert_refused(
-        run_cli("up", cwd=rack, env=fake("good")), 2, address, "not an address of this machine", "ip -4 addr"
+        run_cli("up", cwd=rack, env=fake("good")), 2, f"rack.yml:1: server.address {address}", "not an address", "ip -4"
     )
     new = rack / "new"
     assert_refused(run_cli("init", new, "--server", address), 2, "not an address of this machine")
