@@ -28,13 +28,14 @@ def run(
     env: Mapping[str, str] | None = None,
     error: type[RackError] = EngineError,
     remedy: str = "",
+    shown: str = "",
 ) -> bytes:
     """Run a program to its end and return its stdout.
 
-    timeout is in seconds; env is added to the present environment. Raises `error` with the last
-    lines of stderr when the program is absent, fails or takes too long.
+    timeout is in seconds; env is added to the present environment; shown: what errors call the command. Raises `error`
+    with the last lines of stderr when the program is absent, fails or takes too long.
     """
-    shown = " ".join(argv[:4])
+    shown = shown or " ".join(argv[:4])
     try:
         done = subprocess.run(  # noqa: S603 argv is a list, never a shell line
             list(argv),

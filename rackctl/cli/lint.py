@@ -105,6 +105,6 @@ def _lint_rack(rack: Path, form: str) -> list[Finding]:
         if form == "text" or not (folder.path / "rack.yml").is_file():
             raise
         inputs = Inputs(rack_text=_read(folder.path / "rack.yml"))
-    found = lint_rack(inputs.rack_text, inputs, folder.catalog(), {"tftp": "", "microhttp": ""})
+    found = lint_rack(inputs.rack_text, inputs, folder.catalog())
     beside = Path(rack) if str(rack) != "." else Path()
     return [replace(one, file=str(beside / one.file)) for one in found]

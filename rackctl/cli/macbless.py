@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +13,12 @@ import typer
 from rackctl.cli.app import JsonOption, RackOption
 from rackctl.cli.mac import mac
 from rackctl.cli.out import say
-from rackctl.errors import BootError, ConfigError, RackError
+from rackctl.errors import BootError, ConfigError
 
 if TYPE_CHECKING:
     from rackctl.core.bless import BlessPlan, Via
     from rackctl.core.model import Node, Rack
+    from rackctl.macssh import Outcome
 
 
 class How(StrEnum):
@@ -40,7 +40,7 @@ def bless(
         How.auto
     ),
     ask_password: Annotated[bool, typer.Option("--ask-password", help="Ask once for sudo's password.")] = False,
-    ssh_config: Annotated[Path | None, typer.Option(help="Configuration file of ssh.")] = None,
+    ssh_config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="ssh's configuration.")] = None,
     parallel: Annotated[int, typer.Option(min=1, max=64, help="How many Macs at once.")] = 16,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
@@ -51,20 +51,20 @@ def bless(
     """
     from rackctl.adapters.folder import RackFolder
     from rackctl.core.bless import facts_of, plan_bless
+    from rackctl.macssh import Order, bless_all
 
     found = RackFolder(rack).read_rack()
     chosen = _choose(found, nodes or [], everyone)
     word = via.value if via is not How.auto else ("bsdp" if found.mac.bsdp else "tftp")
     source: Via = "bsdp" if word == "bsdp" else "tftp"
     if run:
-        password = typer.prompt("sudo password", hide_input=True) if ask_password else ""
-        with ThreadPoolExecutor(parallel) as pool:
-            tasks = {
-                name: pool.submit(_run_one, found, name, source, nextonly, undo, password, ssh_config)
-                for name in chosen
-            }
-            results = {name: task.result() for name, task in tasks.items()}
-        _report(results, as_json)
+        password = typer.prompt("sudo password", hide_input=True, err=True) if ask_password else ""
+        order = Order(source, nextonly, undo, password, ssh_config)
+        outcomes = bless_all(found, list(chosen), order, parallel, (lambda *_: None) if as_json else _show_outcome)
+        if as_json:
+            typer.echo(json.dumps({name: outcome.to_json() for name, outcome in outcomes.items()}))
+        if failed := [name for name, outcome in outcomes.items() if not outcome.ok]:
+            raise BootError(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}", remedy="see above")
         return
     plans = {name: plan_bless(found, node, facts_of(node), source, nextonly=nextonly) for name, node in chosen.items()}
     if as_json:
@@ -76,6 +76,8 @@ def bless(
 
 def _choose(rack: Rack, names: list[str], everyone: bool) -> dict[str, Node]:
     macs = {name: node for name, node in rack.nodes.items() if node.is_mac and node.mac_boot == "network"}
+    if everyone and not macs:
+        raise ConfigError("no node is a Mac that netboots", "rack.yml", "mac_model: Macmini6,2, or apple: true")
     if everyone:
         names = list(macs)
     if not names:
@@ -106,40 +108,9 @@ def _show(name: str, node: Node, plan: BlessPlan, undo: bool) -> None:
         say(f"  note: {note}")
 
 
-def _run_one(
-    rack: Rack, name: str, via: Via, nextonly: bool, undo: bool, password: str, config: Path | None
-) -> dict[str, object]:
-    """Ask one Mac what it is, decide, and do it. What went wrong is an answer too: the others go on."""
-    from rackctl.adapters.ssh import run_remote, sudo_line
-    from rackctl.core.bless import GATHER, parse_facts, plan_bless
-
-    node = rack.nodes[name]
-    login = node.ssh or name
-    try:
-        facts = parse_facts(run_remote(login, GATHER, config=config))
-        plan = plan_bless(rack, node, facts, via, nextonly=nextonly)
-        if plan.refusal:
-            raise BootError(plan.refusal)
-        if plan.blocked and not undo:
-            raise BootError("System Integrity Protection is on", remedy=f"once, in Recovery: {plan.recovery[0]}")
-        said = []
-        for argv in plan.undo if undo else plan.commands:
-            line = sudo_line(argv, password=bool(password))
-            said.append(run_remote(login, line, config=config, stdin=f"{password}\n".encode() if password else None))
-        return {"ok": True, "did": "undone" if undo else "blessed", "said": "".join(said).strip(), "notes": plan.notes}
-    except RackError as wrong:
-        return {"ok": False, "error": wrong.message, "remedy": wrong.remedy}
-
-
-def _report(results: dict[str, dict[str, object]], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(results))
-    else:
-        for name, result in results.items():
-            text = result["did"] if result["ok"] else f"{result['error']}\n  -> {result['remedy']}"
-            say(f"{name}: {text}")
-            notes = result.get("notes", ())
-            for note in notes if isinstance(notes, tuple) else ():
-                say(f"  note: {note}")
-    if failed := [name for name, result in results.items() if not result["ok"]]:
-        raise BootError(f"{len(failed)} of {len(results)} failed: {', '.join(failed)}", remedy="see above")
+def _show_outcome(name: str, outcome: Outcome) -> None:
+    """A Mac's own words lose their control characters: a terminal would obey them."""
+    text = f"{name}: {outcome.did}" if outcome.ok else f"{name}: {outcome.error}"
+    text += f"\n  -> {outcome.remedy}" if outcome.remedy else ""
+    text += "".join(f"\n  note: {note}" for note in outcome.notes)
+    say("".join(char if char.isprintable() or char == "\n" else "?" for char in text))

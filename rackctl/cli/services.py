@@ -83,6 +83,7 @@ def up(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     from rackctl import apply
     from rackctl.adapters.folder import RackFolder
     from rackctl.cli.progress import live_progress
+    from rackctl.core.macadvice import mac_hint
 
     folder = RackFolder(rack)
     with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
@@ -98,6 +99,8 @@ def up(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     address = folder.read_rack().server.address
     say(f"serving tree {done.tree}, read back from {address} byte for byte")
     say(f"iPXE: {done.lane} lane ({done.reason})")
+    if hint := mac_hint(folder.read_rack()):
+        say(hint)
     mode = folder.read_rack().dhcp.mode
     if mode != "router":
         say({"proxy": "machines are told what to boot by rackctl, beside your DHCP server",

@@ -16,10 +16,12 @@ from rackctl.core.macs import netboot_refusal
 from rackctl.core.model import Node, Rack
 
 Via = Literal["bsdp", "tftp"]
+_FOREIGN = "rack.yml runs no responder: your DHCP server must answer Macs; DHCP-SERVER is its address"
 _FIRST = (10, 4, 5)  # the first Mac OS X whose bless knows --netboot on EFI
 _SIP = (10, 11)  # System Integrity Protection guards the boot variables from here on
+_ANY = "255.255.255.255"  # modeNetboot.c: whichever BSDP server answers
 _UNPROVEN = (10, 15)  # Apple took NetInstall's tools away; nobody showed that bless --netboot still works
-_VERSION = re.compile(r"\d+(?:\.\d+)*")
+_VERSION = re.compile(r"\d{1,4}(?:\.\d{1,4}){0,3}", re.ASCII)
 
 # What a Mac is asked before anything is changed; each line of the answer is KEY=VALUE. Plain sh: ssh runs any shell.
 GATHER = r"""
@@ -90,19 +92,22 @@ def plan_bless(rack: Rack, node: Node, facts: MacFacts, via: Via, *, nextonly: b
     if facts.macos and facts.macos < _FIRST:
         return BlessPlan(refusal=f"Mac OS X {_dotted(facts.macos)} cannot: bless --netboot came with {_dotted(_FIRST)}")
     address = rack.server.address
+    foreign = via == "bsdp" and not rack.mac.bsdp and rack.dhcp.mode != "server"  # a server that rack.yml does not name
     plan = make_plan(rack)
     if via == "bsdp":
-        source = ("--server", f"bsdp://{address}")
+        source = ("--server", f"bsdp://{_ANY if foreign else address}")
     else:
         source = ("--booter", f"tftp://{address}/{plan.file(plan.offers[0], node.efi)}")
     command = ("bless", "--netboot", *source, *(("--nextonly",) if nextonly else ()))
-    guarded = facts.sip is not False and not (facts.macos and facts.macos < _SIP) and address not in facts.allowed
+    allowed = bool(facts.allowed) if foreign else address in facts.allowed
+    guarded = facts.sip is not False and not (facts.macos and facts.macos < _SIP) and not allowed
+    address = "DHCP-SERVER" if foreign else address
     return BlessPlan(
         recovery=(f"csrutil netboot add {address}",) if guarded else (),
         commands=(command,),
         undo=(("bless", "--mount", "/", "--setBoot"),),
         undo_recovery=(f"csrutil netboot remove {address}",) if guarded or facts.allowed else (),
-        notes=tuple(_notes(node, facts, via, nextonly)),
+        notes=(*((_FOREIGN,) if foreign else ()), *_notes(node, facts, via, nextonly)),
         blocked=guarded and facts.sip is True,
     )
 

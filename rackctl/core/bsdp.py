@@ -86,9 +86,9 @@ class Image:
 
     def encode(self) -> bytes:
         """An entry of sub-option 9: id, length byte, name, no terminator. Raises ConfigError."""
-        raw = self.name.encode()
-        if not raw or not self.name.isprintable():
+        if not self.name.isprintable() or not self.name.strip():  # nor is a lone surrogate, which has no UTF-8
             raise ConfigError(f"{self.name!r} is no label: it must have characters that a screen can show")
+        raw = self.name.encode()
         if len(raw) > OPTION_MAX:
             raise ConfigError(f"{self.name[:20]!r}... has {len(raw)} bytes; a length byte tells {OPTION_MAX} at most")
         return self.id.encode() + bytes([len(raw)]) + raw

@@ -28,6 +28,8 @@ def mac_notes(rack: Rack, kind: str) -> list[str]:
         return lines
     if not wants_classes(rack):
         return []
+    if rack.dhcp.mode == "proxy":
+        return ["Macs: dhcp: proxy is for PXE alone. Set mac: {bsdp: true} in rack.yml, and rackctl answers them too."]
     if kind not in _SERVERS:
         return ["This router cannot answer Macs (BSDP): set mac: {bsdp: true} in rack.yml, and rackctl does."]
     return [f"Macs: {limit}." for limit in LIMITS[_SERVERS[kind]]]
@@ -43,8 +45,16 @@ def mac_classes(rack: Rack, kind: str, files: Collection[str]) -> str:
         return silence_lines()
     if server is None or not wants_classes(rack):
         return ""
-    plan = make_plan(rack, ia32=any(name.endswith("-ia32.efi") for name in files))
+    dhcp = rack.server.address if rack.dhcp.mode == "server" else None  # else the DHCP server's address is not known
+    plan = make_plan(rack, ia32=any(name.endswith("-ia32.efi") for name in files), dhcp=dhcp)
     if server == "kea":
         objects = [json.dumps(one, indent=2).replace("\n", "\n" + " " * _INDENT) for one in kea_classes(plan)]
         return "".join(f",\n{' ' * _INDENT}{text}" for text in objects)
     return isc_class(plan) if server == "isc" else dnsmasq_lines(plan)
+
+
+def mac_hint(rack: Rack) -> str:
+    """What is left to do for the Macs of a rack that is up; empty when nothing is."""
+    if not wants_classes(rack) or rack.dhcp.mode == "server":
+        return ""
+    return "Macs ask by BSDP: set mac: {bsdp: true} in rack.yml, or see what your DHCP server needs: rackctl dhcp show"

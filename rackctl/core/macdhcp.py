@@ -16,6 +16,7 @@ from rackctl.core.macs import IA32_MODELS, Efi
 CLASS = "AAPLBSDPC/i386/"  # what every Intel Mac sends, 32-bit and 64-bit EFI alike (BSDPClient.c)
 INFORM = 8  # RFC 2132 section 9.6
 _DISCOVER = 1
+_TWO_BYTES = "*:02:*:*"  # dnsmasq's pattern of any sub-option of two bytes
 
 _WRONG_PORT = (
     "Startup Disk (System Preferences) listens on a port below 1024 and this server answers at 68: it shows no icon",
@@ -189,11 +190,30 @@ def responder_conf(plan: MacPlan) -> str:
         *(f"dhcp-match=set:mac-select,43,{pattern}" for pattern in _patterns(server_part(plan.server))),
         "dhcp-ignore=tag:!mac",
         "dhcp-ignore=tag:!mac-list,tag:!mac-select",
+        *_high_ports(),
+        *_known_only(plan),
         f"dhcp-option-force=60,{bsdp.VENDOR_CLASS}",
         f"dhcp-option-force=tag:mac-list,43,{bsdp.colons(plan.list_bytes)}",
         *_dnsmasq_select(plan, "tag:mac-select", plan.server),
     ]
     return "\n".join([*lines, ""])
+
+
+def _high_ports() -> list[str]:
+    """Silence for a reply port (sub-option 5) from 1024 on, as BSDP.doc has it: no privileged program asks there.
+
+    A pattern is whole bytes, so the high byte of a good port is each of 00 to 03.
+    """
+    heads = [":".join(["01:01:*", *[_TWO_BYTES] * before, "05:02"]) for before in range(3)]
+    lines = [f"dhcp-match=set:mac-port,43,{head}" for head in heads]
+    lines += [f"dhcp-match=set:mac-low-port,43,{head}:{high:02x}" for head in heads for high in range(4)]
+    return [*lines, "dhcp-ignore=tag:mac-port,tag:!mac-low-port"]
+
+
+def _known_only(plan: MacPlan) -> list[str]:
+    if plan.known is None:
+        return []
+    return [*(f"dhcp-mac=set:mac-known,{mac}" for mac in plan.known), "dhcp-ignore=tag:!mac-known"]
 
 
 def _dnsmasq_widths(plan: MacPlan) -> list[str]:
@@ -235,11 +255,10 @@ def _patterns(part: bytes, other: bytes | None = None) -> list[str]:
     Apple's client sends version, [reply port], server, image. A firmware's order is unknown, so up to two sub-options
     of two bytes (version, port, largest message) may come first, and server and image in either order.
     """
-    skipped = "*:02:*:*"
     wanted, spare = bsdp.colons(part), bsdp.colons(other) if other else f"{8 if part[0] == 3 else 3:02x}:04:*:*:*:*"
     found = []
     for before in range(3):
-        head = ["01:01:02", *[skipped] * before]
+        head = ["01:01:02", *[_TWO_BYTES] * before]
         found.append(":".join([*head, spare, wanted]))
         found.append(":".join([*head, wanted, spare]) if other else ":".join([*head, wanted]))
     return found

@@ -11,7 +11,7 @@ from rackctl.core.bsdp import INDEX_MAX, Image, ImageId
 from rackctl.core.macs import Efi, efi_width, netboot_refusal, parse_model, stick_refusal
 from rackctl.errors import ConfigError
 
-_MACOS = re.compile(r"(10\.\d{1,2}|1[1-9]|2\d)(\.\d{1,2}){0,2}")
+_MACOS = re.compile(r"(10\.\d{1,2}|1[1-9]|2\d)(\.\d{1,2}){0,2}", re.ASCII)
 _LOGIN = re.compile(r"([a-z_][a-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*", re.IGNORECASE)  # never a leading '-': an option
 _FIRST_INDEX = 1
 
@@ -54,6 +54,13 @@ class MacNode(_Strict):
     mac_boot: Literal["network", "stick"] = "network"
     macos: Annotated[str, BeforeValidator(_macos)] | None = None
     ssh: Annotated[str, AfterValidator(_login)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> MacNode:
+        given = [key for key in ("mac_efi", "mac_boot", "macos") if key in self.model_fields_set]
+        if given and not self.is_mac:
+            raise ValueError(f"{', '.join(given)}: only for a Mac; write its mac_model too, or apple: true")
+        return self
 
     @model_validator(mode="after")
     def _can_boot(self) -> MacNode:

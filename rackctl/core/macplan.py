@@ -30,7 +30,7 @@ class MacPlan:
     server: address of TFTP, and of the responder. dhcp: of the DHCP server that is being configured; None if unknown,
     it then also answers a SELECT that is meant for another server. form: full, simple or both, as in rack.yml.
     ia32_macs, x86_64_macs: MACs of nodes that rack.yml says more of than their model does. ia32: are there 32-bit
-    binaries?
+    binaries? known: MACs of the only Macs that the responder answers; None is every Mac.
     """
 
     offers: tuple[Offer, ...]
@@ -42,6 +42,7 @@ class MacPlan:
     dhcp: str | None = None
     ia32_macs: tuple[str, ...] = ()
     x86_64_macs: tuple[str, ...] = ()
+    known: tuple[str, ...] | None = None
 
     @property
     def one_file(self) -> bool:
@@ -81,6 +82,7 @@ def make_plan(rack: Rack, *, ia32: bool = True, dhcp: str | None = None) -> MacP
         Offer(bsdp.Image(bsdp.ImageId(settings.index + number), label), os, key)
         for number, (label, os, key) in enumerate(found)
     ]
+    mine = tuple(node.mac for node in rack.nodes.values() if node.mac_boot == "network")
     odd = [node for node in rack.nodes.values() if node.mac_efi is not None]
     plan = MacPlan(
         offers=tuple(offers),
@@ -92,6 +94,7 @@ def make_plan(rack: Rack, *, ia32: bool = True, dhcp: str | None = None) -> MacP
         dhcp=dhcp,
         ia32_macs=tuple(node.mac for node in odd if node.mac_efi == "ia32"),
         x86_64_macs=tuple(node.mac for node in odd if node.mac_efi == "x86_64"),
+        known=mine if rack.unknown == "ignore" else None,
     )
     plan.list_bytes  # noqa: B018 its ConfigError belongs here, before anything is rendered
     return plan

@@ -32,10 +32,13 @@ _T2 = re.compile(
 )
 # From the Mac Studio on, Apple silicon is plain `Mac<n>,<m>`; the first ones still had the old names.
 _APPLE_SILICON = re.compile(
-    r"Mac\d+,\d+|MacBookAir10,\d+|MacBookPro1[78],\d+|Macmini9,\d+|iMac2[1-9],\d+|VirtualMac\d+,\d+"
+    r"Mac\d{1,3},\d{1,3}|MacBookAir10,\d|MacBookPro1[78],\d|Macmini9,\d|iMac2[1-9],\d|VirtualMac\d{1,3},\d{1,3}",
+    re.ASCII,
 )
-_INTEL = re.compile(r"(iMac|iMacPro|MacBook|MacBookAir|MacBookPro|Macmini|MacPro|Xserve)\d{1,2},\d")
-_POWERPC = re.compile(r"(PowerMac|PowerBook|RackMac|iBook|eMate)\d+,\d+")
+_INTEL = re.compile(r"(iMac|iMacPro|MacBook|MacBookAir|MacBookPro|Macmini|MacPro|Xserve)\d{1,2},\d", re.ASCII)
+_POWERPC = re.compile(r"(PowerMac|PowerBook|RackMac|iBook|eMate)\d{1,2},\d{1,2}", re.ASCII)
+_SHAPE = re.compile(r"([A-Za-z]+)(\d{1,2},\d)", re.ASCII)
+_LONGEST = 30  # characters that are shown of what is no model
 _FAMILIES = ("iMac", "iMacPro", "MacBook", "MacBookAir", "MacBookPro", "Macmini", "MacPro", "Xserve")
 
 T2_REASON = (
@@ -50,10 +53,11 @@ def parse_model(text: str) -> str:
     """A model identifier as the Mac itself writes it. Raises ValueError with the nearest family for anything else."""
     if any(form.fullmatch(text) for form in (_INTEL, _APPLE_SILICON, _POWERPC)):
         return text
-    family = re.match(r"[A-Za-z]*", text)
-    near = difflib.get_close_matches(family.group() if family else "", _FAMILIES, n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]}{text[len(family.group()) :]}?" if near and family else ""
-    raise ValueError(f"{text!r} is not a Mac's model identifier, like Macmini6,2{hint} On it: sysctl -n hw.model")
+    shape = _SHAPE.fullmatch(text)
+    near = difflib.get_close_matches(shape[1], _FAMILIES, n=1, cutoff=0.6) if shape else []
+    hint = f"; did you mean {near[0]}{shape[2]}?" if near and shape else ";"
+    shown = repr(text) if len(text) <= _LONGEST else f"{text[:_LONGEST]!r}..."
+    raise ValueError(f"{shown} is not a Mac's model identifier, like Macmini6,2{hint} on it: sysctl -n hw.model")
 
 
 def netboot_refusal(model: str) -> str:

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from real_cli import RACKCTL
 from typer.testing import CliRunner
 
+from rackctl.adapters import ssh
 from rackctl.cli import macbless  # noqa: F401 registers the command
 from rackctl.cli.app import app
 
@@ -20,11 +24,23 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("ssh"), reason="this machine has no ssh: install openssh-client"),
 ]
 MACS = {
-    "free": ("macos=10.9.5 model=Macmini6,2 efi=EFI64 sip=disabled", ""),
+    "free": ("macos=10.9.5 model=Evil\x1b[2J efi=EFI64 sip=disabled", ""),
     "guarded": ("macos=10.13.6 model=Macmini6,2 efi=EFI64 sip=enabled", ""),
     "allowed": ("macos=10.13.6 model=Macmini6,2 efi=EFI64 sip=enabled allowed=10.0.0.5", ""),
     "asks": ("macos=10.6.8 model=Macmini2,1 efi=EFI32 sip=unknown", "yes"),
 }
+
+
+@pytest.fixture(scope="module")
+def silent_port() -> Iterator[int]:
+    """Of a machine that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "_CONNECT", 3)
 
 
 def docker(*argv: str) -> str:
@@ -34,7 +50,7 @@ def docker(*argv: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def rack(tmp_path_factory: pytest.TempPathFactory, silent_port: int) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("rack")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
     docker("build", "-q", "-t", TAG, str(HERE))
@@ -44,15 +60,17 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name, (facts, asks) in MACS.items():
             options = ["--label", "org.rackctl.role=test", "-e", f"FACTS={facts}", "-e", f"SUDO_ASKS={asks}"]
             made[name] = docker("run", "-d", "--rm", *options, "-e", f"KEY={key}", TAG)
-        config, nodes = "", ""
+        config, nodes = f"Host mute\n  HostName 127.0.0.1\n  Port {silent_port}\n", ""
         for number, (name, container) in enumerate(made.items(), 1):
             where = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
             config += f"Host {name}\n  HostName {where}\n  User admin\n"
-            nodes += f"  {name}: {{mac: '00:16:cb:00:00:0{number}', apple: true}}\n"
+            what = "mac_model: 'Macmini6,1'" if name == "free" else "apple: true"
+            nodes += f"  {name}: {{mac: '00:16:cb:00:00:0{number}', {what}}}\n"
         common = f"Host *\n  IdentityFile {folder / 'key'}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
         (folder / "ssh").write_text(config + common + f"  UserKnownHostsFile {folder / 'known'}\n  LogLevel ERROR\n")
-        gone = "  gone: {mac: '00:16:cb:00:00:09', apple: true, ssh: admin@192.0.2.9}\n"
-        (folder / "rack.yml").write_text(f"server: {{address: 10.0.0.5}}\nmac: {{bsdp: true}}\nnodes:\n{nodes}{gone}")
+        nodes += "  mute: {mac: '00:16:cb:00:00:08', apple: true}\n"
+        nodes += "  gone: {mac: '00:16:cb:00:00:09', apple: true, ssh: admin@192.0.2.9}\n"
+        (folder / "rack.yml").write_text(f"server: {{address: 10.0.0.5}}\nmac: {{bsdp: true}}\nnodes:\n{nodes}")
         for name in made:
             until_it_answers(folder, name)
         yield folder
@@ -89,10 +107,13 @@ def test_all_at_once_and_each_says_what_became_of_it(rack: Path) -> None:
     assert time.monotonic() - start < 30, "the one that is off does not hold up the others for long"
     found = json.loads(out[: out.index("}}") + 2])
     assert {name: one["ok"] for name, one in found.items()} == {
-        "free": True, "guarded": False, "allowed": True, "asks": False, "gone": False,
+        "free": True, "guarded": False, "allowed": True, "asks": False, "mute": False, "gone": False,
     }  # fmt: skip
     assert found["guarded"]["remedy"] == "once, in Recovery: csrutil netboot add 10.0.0.5"
     assert "password" in found["asks"]["error"]
+    assert "--ask-password" in found["asks"]["remedy"]
+    assert found["mute"]["error"].startswith("ssh mute failed")
+    assert found["free"]["notes"][-1].startswith("it says that it is a Evil\x1b[2J")
     assert "1 of 1 failed" in bless(rack, "gone")[1]
     assert blessed(rack, "free") == "--netboot --server bsdp://10.0.0.5"
     assert blessed(rack, "guarded") == ""
@@ -103,7 +124,25 @@ def test_nextonly_and_undo(rack: Path) -> None:
     assert blessed(rack, "allowed") == "--netboot --server bsdp://10.0.0.5 --nextonly"
     code, out = bless(rack, "allowed", "--undo")
     assert (code, "allowed: undone" in out) == (0, True)
+    assert "\n  note: it says that it is a Evil?[2J;" in bless(rack, "free")[1]
     assert blessed(rack, "allowed") == "--mount / --setBoot"
+
+
+def test_ctrl_c_ends_at_once_and_what_was_done_has_been_told(rack: Path) -> None:
+    argv = [RACKCTL, "mac", "bless", "mute", "free", "--run", "--rack", rack, "--ssh-config", rack / "ssh"]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "free: blessed\n"
+    start = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (130, "rackctl: stopped\n")
+    assert time.monotonic() - start < 2, "it waited for the one that says nothing"
+
+
+def test_a_master_without_ssh_is_told_what_to_install(rack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "-> install OpenSSH's client" in bless(rack, "free")[1]
 
 
 def test_sudos_password_is_asked_once_and_shown_nowhere(rack: Path) -> None:

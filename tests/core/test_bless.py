@@ -4,9 +4,10 @@ from hypothesis import strategies as st
 
 from rackctl.core.bless import MacFacts, facts_of, parse_facts, plan_bless
 from rackctl.core.load import parse_rack
+from rackctl.core.macmodel import MacSettings
 
 RACK = parse_rack(
-    "server: {address: 10.0.0.5}\nnodes:\n"
+    "server: {address: 10.0.0.5}\nmac: {bsdp: true}\nnodes:\n"
     "  mini: {mac: '00:16:cb:00:00:01', mac_model: 'Macmini6,2', macos: '10.13'}\n"
     "  old: {mac: '00:16:cb:00:00:02', mac_model: 'Macmini1,1', macos: '10.6.8'}\n"
 )
@@ -24,6 +25,7 @@ netboot=10.0.0.5
 def test_what_a_mac_tells() -> None:
     assert parse_facts(TOLD) == MacFacts((10, 13, 6), "Macmini6,2", "EFI64", True, ("10.0.0.5",))
     assert parse_facts("macos=\nmodel=\nsip=") == MacFacts()
+    assert parse_facts(f"macos={'1' * 5000}\n") == MacFacts()
 
 
 @given(st.text(max_size=300))
@@ -46,6 +48,16 @@ def test_the_command_and_its_undo() -> None:
     assert plan.undo == (("bless", "--mount", "/", "--setBoot"),)
     assert plan.undo_recovery == ("csrutil netboot remove 10.0.0.5",)
     assert not plan.blocked, "whether SIP is on is not known from rack.yml"
+
+
+def test_without_a_responder_whichever_server_answers_is_asked() -> None:
+    foreign = RACK.model_copy(update={"mac": MacSettings()})
+    plan = plan_bless(foreign, MINI, facts_of(MINI), "bsdp")
+    assert plan.commands == (("bless", "--netboot", "--server", "bsdp://255.255.255.255"),)
+    assert plan.recovery == ("csrutil netboot add DHCP-SERVER",)
+    assert "DHCP-SERVER is its address" in plan.notes[0]
+    assert not plan_bless(foreign, MINI, parse_facts(TOLD), "bsdp").blocked, "it has allowed some server"
+    assert plan_bless(foreign, MINI, parse_facts(TOLD.replace("10.0.0.5", "")), "bsdp").blocked
 
 
 def test_the_file_is_that_of_the_firmware() -> None:

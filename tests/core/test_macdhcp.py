@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from rackctl.core.dhcp.advice import Loaders, render_advice
+from rackctl.core.dhcp.daemon import render_dnsmasq
 from rackctl.core.load import parse_rack
-from rackctl.core.macdhcp import dnsmasq_lines, isc_class, responder_conf
+from rackctl.core.macadvice import mac_hint
+from rackctl.core.macdhcp import dnsmasq_lines, isc_class, responder_conf, silence_lines
 from rackctl.core.mackea import kea_classes
 from rackctl.core.macplan import MacPlan, has_macs, make_plan
 from rackctl.errors import ConfigError
@@ -72,6 +74,31 @@ def test_a_rack_without_macs_tells_servers_nothing() -> None:
     assert not has_macs(parse_rack(head + ", mac_model: 'Macmini8,1', mac_boot: stick}}\n"))
     assert has_macs(parse_rack(head + ", mac_model: 'Macmini7,1'}}\n"))
     assert has_macs(parse_rack("server: {address: 10.99.0.1}\nmac: {bsdp: true}\n"))
+
+
+def test_a_rack_that_ignores_strangers_answers_its_own_macs_alone() -> None:
+    head = "server: {address: 10.99.0.1}\nmac: {bsdp: true}\nunknown: ignore\n"
+    assert "dhcp-ignore=tag:!mac-known" in responder_conf(make_plan(parse_rack(head)))
+    nodes = (
+        "nodes:\n  m: {mac: '00:16:cb:00:00:01', mac_model: 'Macmini6,2'}\n"
+        "  t2: {mac: '00:16:cb:00:00:02', mac_model: 'Macmini8,1', mac_boot: stick}\n"
+    )
+    lines = responder_conf(make_plan(parse_rack(head + nodes))).splitlines()
+    assert [line for line in lines if line.startswith("dhcp-mac=")] == ["dhcp-mac=set:mac-known,00:16:cb:00:00:01"]
+    assert "mac-known" not in responder_conf(ONE)
+
+
+def test_rackctls_own_dhcp_server_answers_macs_too() -> None:
+    mini = "nodes: {m: {mac: '00:16:cb:00:00:01', mac_model: 'Macmini6,2'}}\n"
+    serves = f"server: {{address: 10.99.0.1}}\ndhcp: {{mode: server, ranges: [10.99.0.110-10.99.0.150]}}\n{mini}"
+    own = parse_rack(serves)
+    assert dnsmasq_lines(make_plan(own, ia32=False, dhcp="10.99.0.1")) in render_dnsmasq(own, ("ipxe.efi",))
+    beside = parse_rack(serves + "mac: {bsdp: true}\n")
+    assert render_dnsmasq(beside, ("ipxe.efi",)).endswith(silence_lines()), "two answers would confuse a Mac"
+    proxy = parse_rack(f"server: {{address: 10.99.0.1}}\ndhcp: proxy\n{mini}")
+    assert "AAPL" not in render_dnsmasq(proxy, ("ipxe.efi",))
+    assert "Set mac: {bsdp: true}" in render_advice(proxy, "unifi", Loaders(("ipxe.efi",), "a test"))
+    assert [bool(mac_hint(rack)) for rack in (own, beside, proxy)] == [False, False, True]
 
 
 def test_dhcp_show_tells_of_macs_only_when_the_rack_has_some() -> None:

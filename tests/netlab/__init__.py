@@ -66,13 +66,14 @@ class Netlab:
         return list(json.loads(out))
 
     @contextmanager
-    def serving(self, command: str, namespace: str = "srv") -> Iterator[None]:
-        """A DHCP server, once it listens on port 67, as long as the block lasts."""
-        start = f"echo $$ >/tmp/{namespace}.pid; exec nsenter --net=/run/netns/{namespace} {command}"
-        run("docker", "exec", "-d", self.container, "bash", "-c", f"exec >/tmp/{namespace}.log 2>&1; {start}")
+    def serving(self, command: str, namespace: str = "srv", port: int = 67) -> Iterator[None]:
+        """A server, once it listens on its UDP port, as long as the block lasts."""
+        name = namespace if port == 67 else f"{namespace}-{port}"
+        start = f"echo $$ >/tmp/{name}.pid; exec nsenter --net=/run/netns/{namespace} {command}"
+        run("docker", "exec", "-d", self.container, "bash", "-c", f"exec >/tmp/{name}.log 2>&1; {start}")
         try:
-            self.until(f"nsenter --net=/run/netns/{namespace} ss -Hlun 'sport = :67' | grep -q .")
+            self.until(f"nsenter --net=/run/netns/{namespace} ss -Hlun 'sport = :{port}' | grep -q .")
             yield
         finally:
             wait = "kill $pid; while kill -0 $pid; do sleep 0.05; done"
-            self.sh(f"pid=$(cat /tmp/{namespace}.pid); {{ {wait}; }} 2>/dev/null", check=False)
+            self.sh(f"pid=$(cat /tmp/{name}.pid); {{ {wait}; }} 2>/dev/null", check=False)

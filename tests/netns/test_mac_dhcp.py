@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import netlab
@@ -18,6 +19,7 @@ from rackctl.core.macdhcp import dnsmasq_lines, isc_class, responder_conf
 from rackctl.core.mackea import kea_classes
 from rackctl.core.macplan import MacPlan, make_plan
 from rackctl.core.macs import IA32_MODELS
+from rackctl.core.pe import pe_machine
 
 pytestmark = pytest.mark.engine
 
@@ -230,6 +232,34 @@ def test_the_simple_form_answers_the_n_key_at_once(lab: Netlab, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("form", ["full", "simple"])
+def test_the_n_key_from_no_address_to_the_file(lab: Netlab, kind: str, form: str, tmp_path: Path) -> None:
+    """In the full form a Mac leases an address, asks for the list, selects the default and fetches what it is told."""
+    for name, machine in (("ipxe-ia32.efi", 0x14C), ("ipxe.efi", 0x8664)):
+        head = b"MZ".ljust(0x3C, b"\0") + (0x40).to_bytes(4, "little")
+        (tmp_path / name).write_bytes((head + b"PE\0\0" + machine.to_bytes(2, "little")).ljust(2000, b"\0"))
+    lab.put(tmp_path, "/tmp/tftp")
+    mac = {"class": CLASS + "iMac5,2", "mac": "00:16:cb:00:00:77"}
+    tftp = "dnsmasq -k -C /dev/null --port=0 --enable-tftp --tftp-root=/tmp/tftp --user=root --pid-file="
+    with serve(lab, kind, replace(PLAN, form=form)), lab.serving(tftp, port=69):
+        (offer,) = lab.ask({"do": "discover", "vendor": "02020101", **mac})
+        (ack,) = lab.ask({"do": "request", "wanted": offer[0]["yiaddr"], "server": SERVER, "vendor": "02020101", **mac})
+        mac["address"] = ack[0]["yiaddr"]
+        if form == "simple":
+            told = ack[0]["file"] or offer[0]["file"]
+        else:
+            assert (offer[0]["file"], "43" in offer[0]["options"]) == ("", False)
+            lab.sh(f"ip -n cli address add {mac['address']}/24 dev eth0")
+            (shown,) = lab.ask({"do": "list", **mac})
+            default = bsdp.parse(vendor(shown)).get(bsdp.Tag.DEFAULT_IMAGE) or b""
+            (chosen,) = lab.ask({"do": "select", "server": SERVER, "image": default.hex(), **mac})
+            lab.sh(f"ip -n cli address del {mac['address']}/24 dev eth0")
+            told = chosen[0]["file"]
+        (fetched,) = lab.ask({"do": "tftp", "file": told, "server": SERVER})
+    assert pe_machine(bytes.fromhex(dict(fetched)["content"])) == 0x14C
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 def test_both_forms_together(lab: Netlab, kind: str) -> None:
     with serve(lab, kind, replace(PLAN, form="both")):
         offer, shown = lab.ask({"do": "discover", "class": CLASS + "MacBook1,1", "vendor": "02020101"}, listing())
@@ -311,6 +341,9 @@ def test_the_responder_alone_is_silent_for_all_but_macs(lab: Netlab) -> None:
             {"do": "inform", "class": "MSFT 5.0", "vendor": "dc00"},
             {"do": "inform", "class": CLASS + "Macmini6,2", "vendor": ""},
             select(first, server=SERVER),
+            listing(told_port=2000, port=773),
+            {**select(first), "vendor": f"0101020502ffff 03040a630002 0804{first.encode().hex()}"},
+            {"do": "inform", "class": CLASS + "Macmini6,2", "vendor": "010101 02020101 0c022000 05020400"},
         )
         assert silent == [[]] * len(silent)
         for raw in (

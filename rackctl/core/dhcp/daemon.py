@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rackctl.core.dhcp.arch import USER_CLASS, Choice, choose_loaders
 from rackctl.core.dhcp.faults import rack_subnet
+from rackctl.core.macadvice import mac_classes
 
 if TYPE_CHECKING:
     from rackctl.core.model import Rack
@@ -22,6 +23,7 @@ def render_dnsmasq(rack: Rack, files: Collection[str]) -> str:
         lines += [*_proxy(rack), *_nodes(rack, rack.unknown), *_boot(rack, choices), *_strangers(choices)]
     elif rack.dhcp.mode == "server":
         lines += [*_server(rack), *_nodes(rack, rack.unknown), *_boot(rack, choices)]
+        lines += mac_classes(rack, "dnsmasq", files).splitlines()
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from rackctl.core.lint.text import guess_kind, lint_text
 from rackctl.core.lint.tree import TreeDoc, read_tree
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.render import render_rack
+from rackctl.core.services import services_of
 from rackctl.core.tree import Tree
 from rackctl.errors import ConfigError
 
@@ -37,16 +38,14 @@ def _lint(doc: TreeDoc) -> list[Finding]:
     return found
 
 
-def lint_rack(text: str, inputs: Inputs, catalog: Catalog, images: dict[str, str]) -> list[Finding]:
-    """Every finding of a rack, in the file where it is to be mended. Nothing is fetched, no engine is needed.
-
-    images: service -> image tag, of which only the names count.
-    """
+def lint_rack(text: str, inputs: Inputs, catalog: Catalog) -> list[Finding]:
+    """Every finding of a rack, in the file where it is to be mended. Nothing is fetched, no engine is needed."""
     doc = resolve_rack(text, inputs, catalog)
     found = [replace(one, file=one.file or "rack.yml") for one in run_checks("rack", doc)]
     if doc.rack is None or doc.faults:
         return hide_secrets(found, inputs)
     try:
+        images = dict.fromkeys(services_of(doc.rack), "")  # their tags are of no concern here
         tree = render_rack(doc.rack, {}, {}, "lint", images, catalog, inputs)
     except ConfigError as wrong:
         where, _, line = wrong.where.partition(":")

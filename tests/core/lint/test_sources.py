@@ -8,7 +8,7 @@ ROS, DEBIAN = HEAD % "rancheros, version: v1.5.8", HEAD % "debian, version: '13'
 
 def lint(rack: str, texts: dict[str, str], secret: str = "canary-abcdefgh") -> list[tuple[str, str, int, int, str]]:
     given = Inputs(texts, {"s": secret}, {}, rack)
-    found = lint_rack(rack, given, Catalog(), {"tftp": "", "microhttp": ""})
+    found = lint_rack(rack, given, Catalog())
     return [(one.code, one.file, one.line, one.column, one.message) for one in found]
 
 
@@ -45,3 +45,9 @@ def test_no_finding_tells_a_secret() -> None:
         ):  # fmt: skip
             found = lint(ROS + f"    config: [{{{source}}}]\n", {"a.yml": "rancher: {debug: true}\n"}, secret)
             assert "canary" not in str(found), source
+
+
+def test_a_rack_with_every_service_and_icon_is_linted() -> None:
+    more = "mac: {bsdp: true, icon_per_os: true, form: both}\nstatus: true\n"
+    rack = ROS.replace("config: [a.yml]\n", more) + "    mac_model: Macmini6,2\n"
+    assert {one[0] for one in lint(rack, {})} <= {"RK009"}
