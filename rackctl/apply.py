@@ -18,7 +18,7 @@ from rackctl.adapters.workers import workers
 from rackctl.core.config.sources import Inputs
 from rackctl.core.lint.run import stop_on_errors
 from rackctl.core.lock import RackLock
-from rackctl.core.model import Rack
+from rackctl.core.model import Rack, os_path
 from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
 from rackctl.core.render import render_embed, render_rack
 from rackctl.core.services import services_of
@@ -85,13 +85,17 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
             build = loaders.result()
             releases = [future.result() for future in supplies]
             tags = {name: future.result() for name, future in images.items()}
-        rack = rack.with_versions({(one.os, one.wanted): one.version for one in releases})
+        rack = rack.with_versions({one.key: one.version for one in releases})
         overlays, used = make_overlays(folder, rack, releases, lock, report, progress)
         # Only what this rack.yml asks for stays in its lock.
         remember_rack(Store(CACHE / "store"), folder.path)
         kept = RackLock(packages=used.packages, ssh_keys=lock.ssh_keys)
         lockfile.write_lock(folder.path, lock_releases(kept, releases))
         build = add_mac_loaders(rack, build, report)
+        if any(one.arch == "arm64" for one in releases) and not any("arm64" in name for name in build.files):
+            report(
+                "iPXE: none is built for arm64: such machines get their script and files, and bring an iPXE themselves"
+            )
         sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
         inputs = read_inputs(folder, rack, lock)
         again = {node.mac for node in rack.nodes.values() if node.boot == "reinstall"}
@@ -169,7 +173,7 @@ def _render(
 
     sums = {}
     for one in releases:
-        key = f"{one.os}/{one.version}"
+        key = os_path(one.os, one.version, one.arch)
         sums[key] = {name: artifact.sha256 for name, artifact in one.artifacts.items()}
         sources.update({artifact.sha256: artifact.path for artifact in one.artifacts.values()})
     added = {machine: (one.name, one.sha256) for machine, one in overlays.items()}

@@ -55,7 +55,7 @@ def create_bundle(folder: RackFolder, out: Path, report: Report, progress: Progr
     engine.check_engine()
     rack = folder.read_rack()
     releases = fetch_for_rack(folder, None, False, report, progress)
-    settled = rack.with_versions({(one.os, one.wanted): one.version for one in releases})
+    settled = rack.with_versions({one.key: one.version for one in releases})
     lock = lockfile.read_lock(folder.path)
     overlays, lock = make_overlays(folder, settled, releases, lock, report, progress)
     lock = lock_releases(lock, releases)

@@ -173,7 +173,7 @@ def describe_machine(folder: RackFolder, machine: str, arch: str) -> Subject:
     """What `explain_machine` needs, read from the folder alone. Raises ConfigError for an unknown name or arch."""
     rack = folder.read_rack()
     lock = lockfile.read_lock(folder.path)
-    exact = {(one.os, one.wanted): one.version for one in lock.releases}
+    exact: dict[tuple[str, str, str], str] = {(one.os, one.wanted, one.arch): one.version for one in lock.releases}
     try:
         mac = rack.nodes[machine].mac if machine in rack.nodes else parse_mac(machine)
     except ValueError as wrong:

@@ -49,11 +49,11 @@ def make_overlays(
     """
     found: dict[str, Overlay] = {}
     packages: dict[str, Artifact] = {}
-    by_os = {(one.os, one.version): one for one in releases}
+    by_os = {(one.os, one.version, one.arch): one for one in releases}
     for node in (None, *rack.nodes.values()):
         os = rack.os_of(node)
         wanted = [one for one in rack.overlays_of(node) if not one.os or os.name in one.os]
-        release = by_os.get((os.name, os.version))
+        release = by_os.get(os.key)
         initrd = next((a for n, a in release.artifacts.items() if n == "initrd"), None) if release else None
         if not wanted or initrd is None:
             continue

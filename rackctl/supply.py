@@ -32,12 +32,18 @@ CACHE = _cache_folder()
 
 @dataclass(frozen=True)
 class Release:
-    """One OS at one exact version, with its artifacts by name. wanted: the version as it was asked for."""
+    """One OS at one exact version for one processor, with its artifacts. wanted: the version as it was asked for."""
 
     os: str
     wanted: str
     version: str
     artifacts: dict[str, Artifact]
+    arch: str = "amd64"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The key of the OsRef that asked for it."""
+        return self.os, self.wanted, self.arch
 
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
@@ -45,7 +51,7 @@ class Release:
             name: {"path": str(a.path), "url": a.url, "size": a.size, "sha256": a.sha256, "trust": a.trust}
             for name, a in self.artifacts.items()
         }
-        return {"os": self.os, "wanted": self.wanted, "version": self.version, "artifacts": files}
+        return {**self.__dict__, "artifacts": files}
 
 
 def supply_release(
@@ -66,17 +72,17 @@ def supply_release(
     if not entry.artifacts:
         return Release(os.name, os.version, os.version, {})
     store = Store(CACHE / "store")
-    locked = lock.find(os.name, os.version)
+    locked = lock.find(*os.key)
     whole = locked and {one.name for one in entry.artifacts} == set(locked.artifacts)
     if locked and whole and (found := _find_all(locked, store)):
-        return Release(os.name, os.version, locked.version, found)
+        return Release(os.name, os.version, locked.version, found, os.arch)
     if entry.end_of_life:
         report(f"{entry.title} has ended: {entry.end_of_life}")
-    upstream = Upstream(os.name, entry, os.version, store, report, progress, own_keys)
+    upstream = Upstream(os.name, entry, os.version, store, report, progress, own_keys, os.arch)
     version = upstream.settle(locked.version) if locked else upstream.resolve()
     if version != os.version:
         report(f"{os.name} {os.version} is {version}{', says rack.lock' if locked else ''}")
-    return Release(os.name, os.version, version, fetch_release(upstream, locked))
+    return Release(os.name, os.version, version, fetch_release(upstream, locked), os.arch)
 
 
 def fetch_for_rack(
@@ -100,8 +106,8 @@ def fetch_for_rack(
             ]
             found = [one.result() for one in running]
         remember_rack(Store(CACHE / "store"), folder.path)
-        names = {(one.name, one.version) for one in used}
-        lockfile.write_lock(folder.path, lock_releases(lock, [r for r in found if (r.os, r.wanted) in names]))
+        names = {one.key for one in used}
+        lockfile.write_lock(folder.path, lock_releases(lock, [one for one in found if one.key in names]))
     return found
 
 
@@ -133,6 +139,7 @@ def lock_releases(lock: RackLock, releases: Iterable[Release]) -> RackLock:
         LockedRelease(
             os=one.os,
             wanted=one.wanted,
+            arch=one.arch,  # type: ignore[arg-type]
             version=one.version,
             artifacts={
                 name: LockedFile(url=a.url, size=a.size, sha256=a.sha256, trust=a.trust, archive=a.archive)

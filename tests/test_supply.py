@@ -19,10 +19,13 @@ from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.prune import YOUNG, prune
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.lockfile import read_lock, write_lock
-from rackctl.core.model import OsRef
+from rackctl.core.model import OsRef, os_path
+from rackctl.core.render import render_rack
 from rackctl.errors import ConfigError, FetchError
 
 RACK = "unknown: boot\nserver: {address: 10.98.101.1}\nos: {name: rancheros, version: v1.5.x}\n"
+
+ARCHES = ("amd64", "arm64")
 
 
 @pytest.fixture
@@ -83,6 +86,34 @@ def test_upstream_that_contradicts_the_lock_stops(rack: RackFolder, hub: GitHub)
         fetch_all(rack)
     assert sha(INITRD) in stopped.value.message and f"rack.lock says {'b' * 64}" in stopped.value.message
     assert first.artifacts["initrd"].path.exists()
+
+
+def test_a_rack_with_a_machine_of_the_other_processor(rack: RackFolder, hub: GitHub) -> None:
+    hub.releases = [{"tag_name": "v1.11.3"}]
+    names = [f"vmlinuz-{arch}" for arch in ARCHES] + [f"initramfs-{arch}.xz" for arch in ARCHES]
+    contents = {name: name.encode() for name in names}
+    hub.files = {f"v1.11.3/{name}": content for name, content in contents.items()}
+    sums = "".join(f"{sha(content)}  {name}\n" for name, content in contents.items())
+    hub.files["v1.11.3/sha256sum.txt"] = sums.encode()
+    nodes = "nodes: {a: {mac: '52:54:00:00:00:01', os: {name: talos, version: v1.11, arch: arm64}}}\n"
+    (rack.path / "rack.yml").write_text(RACK.replace("rancheros, version: v1.5.x", "talos, version: v1.11") + nodes)
+    found = {one.arch: one for one in fetch_all(rack)}
+    assert {arch: one.artifacts["vmlinuz"].path.read_bytes() for arch, one in found.items()} == {
+        "amd64": b"vmlinuz-amd64", "arm64": b"vmlinuz-arm64"}  # fmt: skip
+    lock = read_lock(rack.path)
+    assert [(one.version, one.arch) for one in lock.releases] == [("v1.11.3", "amd64"), ("v1.11.3", "arm64")]
+    hub.asked.clear()
+    assert {one.arch: one for one in fetch_all(rack)} == found and not hub.asked
+    model = rack.read_rack().with_versions({one.key: one.version for one in found.values()})
+    digests = {
+        os_path(one.os, one.version, one.arch): {name: file.sha256 for name, file in one.artifacts.items()}
+        for one in found.values()
+    }
+    tree = render_rack(model, digests, {}, "p", dict.fromkeys(("tftp", "microhttp"), "x"))
+    assert tree.artifacts["http/os/talos/v1.11.3-arm64/initrd"] == sha(b"initramfs-arm64.xz")
+    assert tree.artifacts["http/os/talos/v1.11.3/initrd"] == sha(b"initramfs-amd64.xz")
+    assert b"/os/talos/v1.11.3-arm64\n" in tree.files["http/boot/52-54-00-00-00-01.ipxe"]
+    assert b"/os/talos/v1.11.3\n" in tree.files["http/boot/default.ipxe"]
 
 
 def test_a_lock_that_lost_a_file_gets_it_back(rack: RackFolder, hub: GitHub) -> None:

@@ -35,6 +35,7 @@ def build_ipxe(rack: RackOption = Path()) -> None:
 def fetch(
     os: Annotated[str, typer.Argument(help="A name of `rackctl os list` (default: all that rack.yml names).")] = "",
     version: Annotated[str, typer.Argument(help="Such as v1.5.8, v1.5.x, stable or latest.")] = "",
+    arch: Annotated[str, typer.Option(help="The machines' processor: amd64 or arm64.")] = "amd64",
     update: Annotated[bool, typer.Option("--update", help="Ask upstream again and move rack.lock.")] = False,
     limit_rate: Annotated[
         str,
@@ -60,7 +61,7 @@ def fetch(
     if limit_rate:
         environ["RACKCTL_LIMIT_RATE"] = limit_rate
     folder = RackFolder(rack)
-    wanted = parse_os(os, version, folder.catalog()) if os else None
+    wanted = parse_os(os, version, folder.catalog(), arch) if os else None
     with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
         found = fetch_for_rack(folder, wanted, update, report, progress)
     if as_json:

@@ -11,7 +11,11 @@ from rackctl.core.model import Node, OsRef, Rack, hyphenate
 from rackctl.errors import ConfigError
 
 DEFAULT = "default"
-_CONSOLE = ("console=tty0", "console=ttyS0,115200")
+# The serial port: a PC's first, or the one that Arm's Server Base System Architecture wants.
+_CONSOLE = {
+    "amd64": ("console=tty0", "console=ttyS0,115200"),
+    "arm64": ("console=tty0", "console=ttyAMA0,115200"),
+}
 _MAC = "m=${mac:hexhyp}"
 
 
@@ -34,7 +38,7 @@ def render_boot_script(
     head = ["#!ipxe", f"# {name}: {os.name} {os.version}", f"set base {base_url(rack)}"]
     if entry.boot == "local":
         return render_local_script(rack, name, told=node is not None or rack.unknown != "ignore")
-    head.append(f"set os ${{base}}/os/{os.name}/{os.version}")
+    head.append(f"set os ${{base}}/os/{os.path}")
     chained = entry.boot == "chain"
     body = _chain(entry) if chained else _kernel(entry, kernel_line(rack, catalog, node, config, suffix), overlay)
     return "\n".join(
@@ -66,7 +70,7 @@ def kernel_line(
         **version_words(entry, os),
         "base": base,
         "server": rack.server.address,
-        "os": f"{base}/os/{os.name}/{os.version}",
+        "os": f"{base}/os/{os.path}",
         "config": f"{base}/config/{hyphenate(node.mac) if node else DEFAULT}{suffix}",
         "mac": "${mac:hexhyp}",
     }
@@ -78,14 +82,14 @@ def kernel_line(
     if os.name == "discovery" and rack.discovered != "wait":
         told.append(f"rackctl.then={rack.discovered}")
     common = (f"rackctl.server={base}", f"rackctl.os={os.name}", "BOOTIF=01-${mac:hexhyp}", *rack.kernel_args)
-    return (*_CONSOLE, *told, *config.words, *common)
+    return (*_CONSOLE[os.arch], *told, *config.words, *common)
 
 
 def version_words(entry: Entry, os: OsRef) -> dict[str, str]:
     """What a version gives to the `{words}` of its catalogue entry."""
     found = find_wish(entry, os.version)
     words = {name: text for name, text in (found[1] if found else {}).items() if text}
-    return {**words, "version": os.version, "arch": "amd64", "os_arch": entry.architectures.get("amd64", "amd64")}
+    return {**words, "version": os.version, "arch": os.arch, "os_arch": entry.architectures.get(os.arch, os.arch)}
 
 
 def _kernel(entry: Entry, line: tuple[str, ...], overlay: str) -> list[str]:

@@ -43,14 +43,16 @@ def _config_error(faults: list[tuple[str, str]]) -> ConfigError:
     return ConfigError(message, where=head[0], remedy="mend the lines above, then run the same command again")
 
 
-def parse_os(name: str, version: str, catalog: Catalog) -> OsRef:
+def parse_os(name: str, version: str, catalog: Catalog, arch: str = "amd64") -> OsRef:
     """An OS as it is named on the command line; without a version the catalogue's default. Raises ConfigError."""
-    wanted = {"name": name, "version": version or catalog.get(name).default}
+    wanted = {"name": name, "version": version or catalog.get(name).default, "arch": arch}
     try:
         return OsRef.model_validate(wanted, context={"catalog": catalog})
     except ValidationError as wrong:
         message = str(wrong.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise ConfigError(message, where=f"{name} {version}", remedy="rackctl os list, rackctl os show NAME") from wrong
+        raise ConfigError(
+            message, where=f"{name} {version}".strip(), remedy="rackctl os list, rackctl os show NAME"
+        ) from wrong
 
 
 def _parse_yaml(text: str, name: str) -> Any:

@@ -53,6 +53,7 @@ class LockedRelease(_Strict):
     wanted: Annotated[str, Field(pattern=f"^{VERSION.pattern}$")]
     version: Annotated[str, Field(pattern=f"^{VERSION.pattern}$")]
     artifacts: dict[_Name, LockedFile]
+    arch: Literal["amd64", "arm64"] = "amd64"
 
 
 class RackLock(_Strict):
@@ -63,13 +64,13 @@ class RackLock(_Strict):
     packages: dict[str, LockedFile] = {}
     ssh_keys: dict[str, tuple[str, ...]] = {}
 
-    def find(self, os: str, wanted: str) -> LockedRelease | None:
+    def find(self, os: str, wanted: str, arch: str = "amd64") -> LockedRelease | None:
         """The release that this wish meant when it was first asked."""
-        return next((one for one in self.releases if (one.os, one.wanted) == (os, wanted)), None)
+        return next((one for one in self.releases if (one.os, one.wanted, one.arch) == (os, wanted, arch)), None)
 
     def replaced(self, fresh: Iterable[LockedRelease]) -> RackLock:
         """With these in place of those of the same wish."""
-        new = {(one.os, one.wanted): one for one in (*self.releases, *fresh)}
+        new = {(one.os, one.wanted, one.arch): one for one in (*self.releases, *fresh)}
         return self.model_copy(update={"releases": tuple(new[key] for key in sorted(new))})
 
 
@@ -96,5 +97,8 @@ def render_lock(lock: RackLock) -> str:
     content = lock.model_dump(mode="json", exclude_none=True)
     if not lock.ssh_keys:
         del content["ssh_keys"]
+    for one in content["releases"]:
+        if one["arch"] == "amd64":
+            del one["arch"]
     yaml.dump(content, out)
     return _HEAD + out.getvalue()

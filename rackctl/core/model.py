@@ -92,6 +92,11 @@ SshKey = Annotated[str, AfterValidator(_ssh_key)]
 OsName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,40}$")]
 
 
+def os_path(name: str, version: str, arch: str) -> str:
+    """Where an OS release lies below `os/`."""
+    return f"{name}/{version}" + ("" if arch == "amd64" else f"-{arch}")
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,10 +110,11 @@ class Server(_Strict):
 
 
 class OsRef(_Strict):
-    """An OS by name and version."""
+    """An OS by name, version and processor."""
 
     name: OsName = "discovery"
     version: Version = "builtin"
+    arch: Literal["amd64", "arm64"] = "amd64"
 
     @model_validator(mode="after")
     def _is_in_the_catalog(self, info: ValidationInfo) -> OsRef:
@@ -119,7 +125,19 @@ class OsRef(_Strict):
             raise ValueError(str(unknown)) from unknown
         if self.version == "builtin" != entry.default:
             raise ValueError(f"{self.name} needs a version, like {entry.default}")
+        if self.arch not in entry.architectures:
+            raise ValueError(f"{self.name} is not there for {self.arch}, only for {', '.join(entry.architectures)}")
         return self
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from every other."""
+        return self.name, self.version, self.arch
+
+    @property
+    def path(self) -> str:
+        """Where it lies below `os/`, once its version is exact."""
+        return os_path(*self.key)
 
 
 class Node(MacNode, ConfigNode):
@@ -189,13 +207,16 @@ class Rack(_Strict):
     def os_releases(self) -> tuple[OsRef, ...]:
         """Every OS that some machine of this rack can boot, each once."""
         found = [self.os, self.os_of(None), *(self.os_of(node) for node in self.nodes.values())]
-        return tuple({(o.name, o.version): o for o in found}.values())
+        return tuple({o.key: o for o in found}.values())
 
-    def with_versions(self, exact: Mapping[tuple[str, str], str]) -> Rack:
-        """The same rack with each version that was worded as a wish, like `v1.5.x`, replaced by the one it meant."""
+    def with_versions(self, exact: Mapping[tuple[str, str, str], str]) -> Rack:
+        """The same rack with each version that was worded as a wish, like `v1.5.x`, replaced by the one it meant.
+
+        exact: by an OsRef's key.
+        """
 
         def settle(os: OsRef) -> OsRef:
-            return os.model_copy(update={"version": exact.get((os.name, os.version), os.version)})
+            return os.model_copy(update={"version": exact.get(os.key, os.version)})
 
         nodes = {n: node.model_copy(update={"os": node.os and settle(node.os)}) for n, node in self.nodes.items()}
         return self.model_copy(update={"os": settle(self.os), "nodes": nodes})

@@ -40,9 +40,9 @@ def render_rack(
 ) -> Tree:
     """The whole tree.
 
-    releases: `os/version` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose project;
-    images: service -> image tag; inputs: what stands beside rack.yml; overlays: machine, as in URLs -> name and sha256
-    of what its initrd gets on top.
+    releases: an OS' path below `os/` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose
+    project; images: service -> image tag; inputs: what stands beside rack.yml; overlays: machine, as in URLs -> name
+    and sha256 of what its initrd gets on top.
     """
     catalog = catalog or Catalog()
     inputs = inputs or Inputs()
@@ -67,7 +67,7 @@ def render_rack(
         overlay, digest = (overlays or {}).get(key, ("", ""))
         if overlay:
             os = rack.os_of(node)
-            artifacts[f"http/os/{os.name}/{os.version}/{overlay}"] = digest
+            artifacts[f"http/os/{os.path}/{overlay}"] = digest
         files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node, config, overlay).encode()
         if node and node.boot in ("once", "reinstall"):  # microhttp serves this one as soon as the node is installed
             files[f"http/boot/{key}.installed.ipxe"] = render_local_script(rack, name).encode()

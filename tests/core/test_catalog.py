@@ -59,6 +59,26 @@ def test_the_boot_script_is_the_golden_one(name: str) -> None:
         assert len(line) < 2048, "the kernel's command line is cut at 2048 bytes on x86"
 
 
+@pytest.mark.parametrize("name", [name for name in Catalog().names() if "arm64" in Catalog().get(name).architectures])
+def test_the_boot_script_for_arm64_is_the_golden_one(name: str) -> None:
+    catalog = Catalog()
+    rack = parse_rack(
+        "server: {address: 10.98.101.1, http_port: 8083}\n"
+        f'nodes: {{n1: {{mac: "52:54:00:12:34:56", os: {{name: {name}, version: "{VERSIONS[name]}", arch: arm64}}}}}}\n'
+    )
+    text = render_boot_script(rack, catalog, "n1", rack.nodes["n1"])
+    assert_golden(f"{name}-arm64.ipxe", text)
+    assert f"/os/{name}/{VERSIONS[name]}-arm64\n" in text and "ttyAMA0" in text and "ttyS0" not in text
+
+
+def test_an_os_that_is_not_there_for_arm64_is_refused_with_its_line() -> None:
+    text = "server: {address: 10.98.101.1}\nos:\n  name: rancheros\n  version: v1.5.x\n  arch: arm64\n"
+    with pytest.raises(ConfigError, match="rancheros is not there for arm64, only for amd64"):
+        parse_rack(text)
+    with pytest.raises(ConfigError, match="amd64"):
+        parse_rack(text.replace("arm64", "riscv"))
+
+
 def assert_golden(name: str, text: str) -> None:
     file = GOLDEN / name
     if os.environ.get("UPDATE_GOLDEN"):
@@ -81,7 +101,7 @@ def test_the_machine_config_is_the_golden_one(name: str) -> None:
 
 
 def test_every_golden_file_has_its_entry() -> None:
-    assert {file.stem for file in GOLDEN.glob("*.ipxe")} == set(Catalog().names())
+    assert {file.stem.removesuffix("-arm64") for file in GOLDEN.glob("*.ipxe")} == set(Catalog().names())
 
 
 @pytest.mark.parametrize("name", Catalog().names())

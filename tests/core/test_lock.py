@@ -18,6 +18,14 @@ def test_what_is_written_is_read_again() -> None:
     assert lock.find("rancheros", "v1.5.x") == RELEASE and lock.find("rancheros", "v1.5.8") is None
 
 
+def test_the_processor_tells_two_releases_apart() -> None:
+    arm = RELEASE.model_copy(update={"arch": "arm64", "version": "v1.5.7"})
+    lock = RackLock(releases=(RELEASE,)).replaced([arm])
+    assert len(lock.releases) == 2 and parse_lock(render_lock(lock)) == lock
+    assert lock.find("rancheros", "v1.5.x", "arm64") == arm and lock.find("rancheros", "v1.5.x") == RELEASE
+    assert render_lock(lock).count("arch:") == 1, "amd64 goes without saying"
+
+
 def test_a_new_answer_takes_the_place_of_the_old() -> None:
     newer = RELEASE.model_copy(update={"version": "v1.5.9"})
     assert RackLock(releases=(RELEASE,)).replaced([newer]).releases == (newer,)
@@ -57,5 +65,5 @@ def test_a_rack_takes_the_versions_that_its_wishes_mean() -> None:
         "nodes:\n  a: {mac: '52:54:00:12:34:56'}\n"
         "  b: {mac: '52:54:00:12:34:57', os: {name: rancheros, version: v1.4.x}}\n"
     )
-    settled = rack.with_versions({("rancheros", "v1.5.x"): "v1.5.8"})
+    settled = rack.with_versions({("rancheros", "v1.5.x", "amd64"): "v1.5.8"})
     assert settled.os.version == "v1.5.8" and settled.nodes["b"].os.version == "v1.4.x"  # type: ignore[union-attr]
