@@ -29,6 +29,7 @@ ConfigKind = Literal[
 _WORD = re.compile(r"(?<!\$)\{([a-z_]+)\}")
 URL_WORDS = frozenset({"version", "release", "arch", "os_arch", "suite", "channel"})
 KERNEL_WORDS = URL_WORDS | {"base", "os", "config", "mac", "server"}
+_MOST = 10_000  # values of one file; the longest that comes with rackctl has a hundred
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}")
 
 
@@ -85,6 +86,15 @@ class Wish(_Strict):
     suite: str = ""
     channel: str = ""
 
+    @model_validator(mode="after")
+    def _groups_are_there(self) -> Self:
+        for text in (self.release, self.suite, self.channel):
+            try:
+                re.compile(f"(?:{self.match})|").fullmatch("").expand(text)  # type: ignore[union-attr]
+            except (re.error, IndexError) as wrong:
+                raise ValueError(f"{text!r}: {wrong}") from wrong
+        return self
+
 
 class Index(_Strict):
     """Where the versions are listed.
@@ -114,6 +124,8 @@ class Index(_Strict):
         for name in needs.get(self.kind, ["version"]):
             if not getattr(self, name):
                 raise ValueError(f"an index of kind {self.kind} needs {name}")
+        if self.kind == "text" and "version" not in re.compile(_WORD.sub("", self.pattern)).groupindex:
+            raise ValueError("pattern needs a group (?P<version>...)")
         return self
 
 
@@ -248,17 +260,23 @@ def parse_entry(text: str, name: str) -> Entry:
     except (YAMLError, ValueError, RecursionError) as wrong:
         raise ConfigError(f"YAML: {wrong}", name, "save the file as plain UTF-8 text") from wrong
     try:
-        return Entry.model_validate(_plain(tree))
+        return Entry.model_validate(_plain(tree, [_MOST]))
+    except RecursionError as wrong:
+        raise ConfigError(f"YAML: {wrong}", name, "write the values out, without * and &") from wrong
     except ValidationError as wrong:
         faults = "\n".join(_fault(tree, one) for one in wrong.errors())
         line = _line(tree, wrong.errors()[0]["loc"])
         raise ConfigError(faults, f"{name}:{line}", "docs/catalog.md explains every key") from wrong
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, left: list[int]) -> Any:
+    """Python's own maps and lists. left: how many values there may still be: aliases can stand for endless ones."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise RecursionError(f"its aliases stand for more than {_MOST} values")
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        return {str(key): _plain(item, left) for key, item in value.items()}
+    return [_plain(item, left) for item in value] if isinstance(value, list) else value
 
 
 def _fault(tree: Any, error: Any) -> str:
@@ -310,6 +328,9 @@ class Catalog:
         """Raises ConfigError for an unknown name (with the nearest known) and for a file that is wrong."""
         if name not in self._parsed:
             if name in self._own:
+                if not _NAME.fullmatch(name):
+                    remedy = "lower-case letters, digits, '.', '+' and '-': machines ask for it in URLs"
+                    raise ConfigError("no name for an OS", f"catalog/{name}.yml", remedy)
                 self._parsed[name] = parse_entry(self._own[name], f"catalog/{name}.yml")
             else:
                 file = self._folder / f"{name}.yml"

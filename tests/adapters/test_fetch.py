@@ -1,6 +1,7 @@
 """fetch against a local server that behaves like GitHub: redirects, ranges, paging, and every way to fail."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def test_a_file_is_kept_by_content_and_not_fetched_twice(hub: GitHub, store: Sto
     assert (first.size, first.trust) == (len(KERNEL), "published")
     assert get(hub, store, expect_sha256=sha(KERNEL)) == first
     assert len(hub.paths()) == 1 and not parts(store)
+
+
+def test_many_that_want_one_file_fetch_it_once(hub: GitHub, store: Store) -> None:
+    hub.files["k"], hub.pace = KERNEL, 0.01
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda pinned: get(hub, store, **pinned), [{}, {"expect_sha256": sha(KERNEL)}] * 3))
+    assert {one.path.read_bytes() for one in found} == {KERNEL}
+    assert len(hub.paths()) <= 2, "one by its sum, one by its URL"
 
 
 def test_a_redirect_to_another_host_is_followed_without_the_token(

@@ -1,5 +1,6 @@
 """The store loses what no rack needs, the rate holds, and a bundle is taken only whole."""
 
+import errno
 import io
 import json
 import os
@@ -46,6 +47,15 @@ def test_racks_are_noted_once(tmp_path: Path) -> None:
     remember_rack(store, Path("/r"))
     remember_rack(store, Path("/r"))
     assert read_racks(store) == ["/r"]
+
+
+def test_a_store_that_one_may_only_read_needs_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Store, "lock", refuse)  # root may write anywhere but to a file system that is mounted so
+    remember_rack(Store(tmp_path), tmp_path / "a")
+    assert read_racks(Store(tmp_path)) == []
 
 
 @pytest.mark.parametrize(("text", "rate"), [("500K", 512_000), ("2.5m", 2_621_440), ("100", 100)])

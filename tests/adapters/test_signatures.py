@@ -36,6 +36,12 @@ def test_no_signature_is_bad(me: Cert, signature: bytes) -> None:
         verify_bytes(b"kernel", signature, [me], "u")
 
 
+def test_a_signature_of_tomorrow_tells_of_the_clock(me: Cert) -> None:
+    with pytest.raises(FetchError, match="the signature is not good") as caught:
+        verify_bytes(b"other", sign(b"content"), [me], "u")
+    assert "clock" in caught.value.remedy
+
+
 def test_another_content_or_signer_is_bad(me: Cert) -> None:
     with pytest.raises(FetchError, match="not good") as caught:
         verify_bytes(b"kernel!", sign(b"kernel"), [me], "u")

@@ -1,6 +1,7 @@
 """Every entry of the catalogue is whole, and renders the boot script that its golden file holds."""
 
 import contextlib
+import itertools
 import os
 import re
 from pathlib import Path
@@ -139,6 +140,42 @@ def test_a_fault_names_its_line(change: tuple[str, str], line: int, says: str) -
 def test_any_text_is_an_entry_or_a_config_error(text: str) -> None:
     with contextlib.suppress(ConfigError):
         parse_entry(text, "my.yml")
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefgh")
+)
+INDEX = 'index: {kind: fixed, version: "1"}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (INDEX, 'index: {kind: text, url: "https://example.org/", pattern: "a+"}', "pattern needs a group"),
+        (INDEX, f"wishes: [{{match: 'a(b)?', release: \\9}}]\n{INDEX}", "invalid group reference"),
+        (INDEX, f"wishes: [{{match: 'a', release: '\\g<x>'}}]\n{INDEX}", "unknown group name"),
+        (INDEX, f"wishes: [{{match: '(', release: a}}]\n{INDEX}", "not a regular expression"),
+        ("title: My OS", f"{BOMB}title: My OS", "aliases stand for more"),
+        ("name: vmlinuz", "name: ../../../etc/cron.d/x", "artifacts.0.name"),
+        ("name: vmlinuz", "name: .", "artifacts.0.name"),
+        ("https://example.org/{version}/vmlinuz", "file:///etc/shadow", "not an http or https URL"),
+        ('default: "1"', "default: 1", "default"),
+        ("title: My OS", "title: [x]", "title"),
+        ("role: kernel", "role: shell", "role"),
+        ('index: {kind: fixed, version: "1"}', "index: 7", "index"),
+        ("title: My OS", "architectures: {mips: x}\ntitle: My OS", "architectures"),
+    ],
+)
+def test_a_hostile_entry_is_one_config_error(old: str, new: str, says: str) -> None:
+    assert old in MINIMAL
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        parse_entry(MINIMAL.replace(old, new), "x.yml")
+
+
+@pytest.mark.parametrize("name", ["A", "a b", "..", "a/../b", "x" * 42, "-a"])
+def test_an_own_entry_with_a_name_that_is_no_url_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="no name for an OS"):
+        Catalog({name: MINIMAL}).get(name)
 
 
 def test_the_users_own_entry_adds_and_overrides() -> None:

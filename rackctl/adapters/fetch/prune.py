@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import time
@@ -26,12 +27,18 @@ class Pruned:
 def remember_rack(store: Store, folder: Path) -> None:
     """Note that this rack's lock counts."""
     file = store.root / "racks.json"
-    with store.lock(file.with_suffix(".lock")):
-        known = read_racks(store)
-        if str(folder) not in known:
+    if str(folder) in read_racks(store):
+        return
+    try:
+        with store.lock(file.with_suffix(".lock")):
+            known = {*read_racks(store), str(folder)}
             aside = file.with_suffix(".new")
-            aside.write_text(json.dumps(sorted([*known, str(folder)]), indent=1))
+            aside.write_text(json.dumps(sorted(known), indent=1))
             aside.rename(file)
+    except OSError as wrong:
+        # Who may only read a store does not prune it, and what is served is linked or copied.
+        if wrong.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
 
 
 def read_racks(store: Store) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,10 @@ def _split(data: bytes, where: str) -> list[Cert]:
 
 
 def _bad(wrong: Exception, url: str) -> FetchError:
-    return FetchError(f"the signature is not good: {_first_line(wrong)}", url, "do not trust this mirror")
+    # A signature of tomorrow is as bad as a forged one, and a master without a battery wakes up in another year.
+    today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    remedy = f"do not trust this mirror, if this machine's clock is right: it says {today}"
+    return FetchError(f"the signature is not good: {_first_line(wrong)}", url, remedy)
 
 
 def _first_line(wrong: Exception) -> str:
