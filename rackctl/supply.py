@@ -45,6 +45,11 @@ class Release:
         """The key of the OsRef that asked for it."""
         return self.os, self.wanted, self.arch
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.os} {self.version}{_other(self.arch)}"
+
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
         files = {
@@ -81,7 +86,7 @@ def supply_release(
     upstream = Upstream(os.name, entry, os.version, store, report, progress, own_keys, os.arch)
     version = upstream.settle(locked.version) if locked else upstream.resolve()
     if version != os.version:
-        report(f"{os.name} {os.version} is {version}{', says rack.lock' if locked else ''}")
+        report(f"{os.name} {os.version}{_other(os.arch)} is {version}{', says rack.lock' if locked else ''}")
     return Release(os.name, os.version, version, fetch_release(upstream, locked), os.arch)
 
 
@@ -149,6 +154,10 @@ def lock_releases(lock: RackLock, releases: Iterable[Release]) -> RackLock:
         for one in releases
         if one.artifacts and all(a.url for a in one.artifacts.values())
     )
+
+
+def _other(arch: str) -> str:
+    return "" if arch == "amd64" else f" for {arch}"
 
 
 def _find_all(locked: LockedRelease, store: Store) -> dict[str, Artifact] | None:

@@ -69,7 +69,7 @@ def fetch(
         return
     shown = {"pinned": "unsigned, pinned", "published": "unsigned, published sum"}
     for release in found:
-        say(f"{release.os} {release.version}")
+        say(release.title)
         for name, artifact in release.artifacts.items():
             trust = shown.get(artifact.trust, artifact.trust)
             say(f"  {name:<10} {artifact.size:>11} bytes  sha256 {artifact.sha256} ({trust})")

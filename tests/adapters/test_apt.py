@@ -36,7 +36,7 @@ artifacts:
   - name: vmlinuz
     role: kernel
     package: tiny-{release}
-    member: boot/vmlinuz
+    member: boot/vmlinuz-{release}
     listed: main/installer/SHA256SUMS#netboot/linux
 """
 
@@ -72,7 +72,7 @@ class Mirror:
         (tmp_path / "keys").mkdir()
         (tmp_path / "keys" / "tiny.asc").write_text(str(self.key.extract_certificate()))
         self.keys = tmp_path / "keys"
-        self.deb = make_deb({"boot/vmlinuz": b"the kernel"})
+        self.deb = make_deb({"boot/vmlinuz-13": b"the kernel"})
         self.sums = f"{sha(b'the kernel')}  ./netboot/linux\n".encode()
         self.publish()
 
@@ -201,7 +201,7 @@ def test_a_locked_package_is_asked_for_by_its_own_url(mirror: Mirror, tmp_path: 
     kernel = fetch_release(one)["vmlinuz"]
     file = LockedFile(url=kernel.url, size=kernel.size, sha256=kernel.sha256, trust="signed", archive=kernel.archive)
     locked = LockedRelease(os="tiny", wanted="stable", version=one.version, artifacts={"vmlinuz": file})
-    mirror.deb = make_deb({"boot/vmlinuz": b"newer kernel"})
+    mirror.deb = make_deb({"boot/vmlinuz-13": b"newer kernel"})
     mirror.publish(version="2")
     fresh = tmp_path / "fresh"
     again = upstream(mirror, fresh)

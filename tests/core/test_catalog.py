@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rackctl.adapters.fetch import Store, Upstream
 from rackctl.core.bootscript import render_boot_script
 from rackctl.core.catalog import Catalog, choose_version, fill, find_wish, parse_entry
 from rackctl.core.config.render import render_config
@@ -176,6 +177,17 @@ def test_a_hostile_entry_is_one_config_error(old: str, new: str, says: str) -> N
 def test_an_own_entry_with_a_name_that_is_no_url_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="no name for an OS"):
         Catalog({name: MINIMAL}).get(name)
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_locked_version_fills_every_word_of_its_entry(name: str, tmp_path: Path) -> None:
+    entry = Catalog().get(name)
+    one = Upstream(name, entry, entry.default, Store(tmp_path), print)
+    one.settle(VERSIONS[name])
+    texts = [entry.index.package, *([entry.sums.url] if entry.sums else [])]
+    for file in entry.artifacts:
+        texts += [*file.urls, file.package, file.member, file.entry, file.listed, file.signature or ""]
+    assert not [text for text in texts if re.search(r"(?<!\$)\{", one.fill(text))]
 
 
 def test_the_users_own_entry_adds_and_overrides() -> None:

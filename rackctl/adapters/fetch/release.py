@@ -10,7 +10,7 @@ from pathlib import Path
 from rackctl.adapters.fetch import github
 from rackctl.adapters.fetch.apt import read_listed
 from rackctl.adapters.fetch.archive import extract_member
-from rackctl.adapters.fetch.progress import Progress
+from rackctl.adapters.fetch.progress import LineProgress, Progress
 from rackctl.adapters.fetch.resolve import Upstream
 from rackctl.adapters.fetch.signatures import verify_bytes, verify_file, verify_message
 from rackctl.adapters.fetch.store import Artifact, Store, hash_file
@@ -107,7 +107,7 @@ def _bring(upstream: Upstream, one: Wanted, source: Source, locked: LockedFile |
     file = replace(_fetch_any(upstream, one, source), trust=source.trust)
     if not one.member:
         return file
-    member = upstream.fill(one.member)
+    member = locked.archive.member if locked and locked.archive else upstream.fill(one.member)
     key = f"sha256:{file.sha256}!{member}"
     digest = locked.sha256 if locked else upstream.store.pinned(key)
     path = upstream.store.find(digest) if digest else None
@@ -174,10 +174,11 @@ def _fetch_any(upstream: Upstream, one: Wanted, source: Source) -> Artifact:
     raise AssertionError("unreachable: the last mirror returns or raises")
 
 
-def _named(upstream: Upstream) -> Progress | None:
+def _named(upstream: Upstream) -> Progress:
     """Progress that tells two systems' `initrd` apart."""
-    progress, os = upstream.progress, f"{upstream.name} {upstream.version}"
-    return (lambda name, done, total: progress(f"{os} {name}", done, total)) if progress else None
+    progress = upstream.progress or LineProgress(upstream.report)
+    os = f"{upstream.name} {upstream.version}" + ("" if upstream.arch == "amd64" else f" {upstream.arch}")
+    return lambda name, done, total: progress(f"{os} {name}", done, total)
 
 
 def _signature_check(upstream: Upstream, url: str) -> Callable[[Path], object] | None:

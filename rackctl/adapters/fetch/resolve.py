@@ -70,9 +70,11 @@ class Upstream:
         if not VERSION.fullmatch(version):
             raise FetchError(f"{version[:80]!r} is no version", self.name, "do not trust the list that it came from")
         self.version = version
-        said = find_wish(self.entry, version)
-        words = {name: text for name, text in (said[1] if said else {}).items() if text}
-        self._set_words({**self.words, **words, "version": version})
+        words: dict[str, str] = {}
+        for text in (self.wanted, version):
+            said = find_wish(self.entry, text)
+            words |= {name: word for name, word in (said[1] if said else {}).items() if word}
+        self._set_words({**words, "version": version})
         return version
 
     def fill(self, text: str) -> str:
