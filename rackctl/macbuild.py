@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def _make_fat_file(rack: Rack, plan: MacPlan, offer: Offer, files: dict[str, Pat
     raw = make_fat([files[thin.file(offer, efi)].read_bytes() for efi in ("ia32", "x86_64")])
     target = CACHE / "ipxe-out" / f"fat-{hashlib.sha256(raw).hexdigest()[:16]}.efi"
     if not target.exists():
-        aside = target.with_suffix(".part")
+        aside = target.with_suffix(f".{os.getpid()}.part")  # racks may come up at the same time
         aside.write_bytes(raw)
         aside.rename(target)
     return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -22,6 +24,18 @@ def make_stick(files: Mapping[str, bytes], stick_id: str, target: Path, report: 
             file.write_bytes(raw)
         out = Path(name) / "out"
         build_files("stick", context, "Dockerfile", out, ["stick.img"], report, "--build-arg", f"ID={stick_id}")
-        aside = target.with_name(target.name + ".part")
-        shutil.copyfile(out / "stick.img", aside)
+        put_file(out / "stick.img", target)
+
+
+def put_file(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all, beside others that do the same. Raises OSError that names the target."""
+    aside = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(source, aside)
         aside.rename(target)
+    except OSError as wrong:
+        wrong.filename, wrong.filename2 = str(target), None  # copyfile blames the source for a full disk
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()

@@ -18,7 +18,8 @@ PRIORITY = 0x8000  # BSDP_PRIORITY_BASE; the highest priority wins
 OPTION_MAX = 255  # RFC 2132 section 2: one length byte. The servers' configurations hold one option 43, never two.
 INDEX_MAX = 0xFFFF  # BSDP_IMAGE_INDEX_MAX
 GLOBAL_INDEX = 4096  # BSDP.doc: from here on, the same id on several servers is one entry, load-balanced
-
+# Not needed by iPXE; the SELECT that FOG's wiki proved on six models of Macs has it, so ours is the same bytes.
+_MACHINE_NAME = b"NetBoot001"
 _ENTRY = 5  # bytes of an image entry before its name: id and length
 _LIST_FIXED = 3 + 4 + 6 + 2  # bytes of ACK[LIST] around its entries
 
@@ -146,9 +147,9 @@ def encode_list(images: Sequence[Image], default: ImageId, priority: int = PRIOR
 
 
 def encode_select(chosen: ImageId) -> bytes:
-    """ACK[SELECT]: the image that the Mac now boots."""
+    """ACK[SELECT]: the image that the Mac now boots, and the machine's name for Mac OS X, which iPXE has no use for."""
     kind = encode_part(Tag.MESSAGE_TYPE, bytes([MessageType.SELECT]))
-    return kind + encode_part(Tag.SELECTED_IMAGE, chosen.encode())
+    return kind + encode_part(Tag.SELECTED_IMAGE, chosen.encode()) + encode_part(Tag.MACHINE_NAME, _MACHINE_NAME)
 
 
 def encode_failed() -> bytes:
@@ -204,15 +205,20 @@ _COMMENT = re.compile(r"(#|//).*")
 _ROW = re.compile(
     r"(?<![0-9a-z.])(?:[0-9a-f]{1,2}(?:[:-]\s*|[ \t]+))+[0-9a-f]{1,2}(?![0-9a-z.])|\b(?:[0-9a-f]{2}){3,}\b"
 )
+_CODE = re.compile(r"(0x[0-9a-f]{1,2}),\s*(?=0x)")  # 0x01,0x01; a comma alone also stands between code and value
+_CISCO = re.compile(r"\b(?:[0-9a-f]{4}\.)+(?:[0-9a-f]{2}){1,2}\b")
 _LEAST = 3  # bytes: the shortest message is 01:01:03
 
 
 def parse_rows(text: str) -> list[bytes]:
-    """Every row of bytes in a pasted text: `01:01:02`, `0x010102`, `01 01 02`, or lines of dhcpd, dnsmasq or Kea.
+    """Every row of bytes in a pasted text: `01:01:02`, `0x010102`, `01 01 02`, `\\x01\\x01`, `0x01, 0x01`, Cisco's
+    `0101.0208`, or lines of dhcpd, dnsmasq or Kea.
 
     A row goes on in the next line after a colon, and comments are left out. Raises ConfigError when there is none.
     """
-    plain = "\n".join(_COMMENT.sub("", line) for line in text.lower().replace("0x", "").splitlines())
+    plain = "\n".join(_COMMENT.sub("", line) for line in text.lower().splitlines())
+    plain = _CODE.sub(r"\1 ", plain).replace("0x", "").replace("\\x", " ")
+    plain = _CISCO.sub(lambda match: match.group().replace(".", ""), plain)
     rows = []
     for match in _ROW.finditer(plain):
         row = match.group()
@@ -221,6 +227,8 @@ def parse_rows(text: str) -> list[bytes]:
     found = [row for row in rows if len(row) >= _LEAST]
     if not found:
         raise ConfigError(
-            "there are no bytes in it", where=text.strip()[:60], remedy="paste a row like 01:01:02:08:04:..."
+            f"there is no row of {_LEAST} bytes or more in it",
+            where=text.strip()[:60],
+            remedy="paste a row like 01:01:02:08:04:...",
         )
     return found
