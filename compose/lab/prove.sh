@@ -1,0 +1,130 @@
+#!/bin/bash
+# prove.sh: boots one loader or medium of /files in a network of its own (run it with --network none): a bridge that has the
+# rack's server address, "the router's DHCP", and an HTTP server that answers whatever boot script is asked for. The console
+# goes to stdout; to stderr go `request: {json}` of each HTTP request and what the servers say. Ends once a script was asked
+# for, with 0, or after PROVE_SECONDS with 1.
+set -uo pipefail
+
+ADDRESS=${PROVE_ADDRESS:?of the rack\'s server}
+HTTP=${PROVE_HTTP:-83} HTTPS=${PROVE_HTTPS:-}
+FIRMWARE=${PROVE_FIRMWARE:?bios, uefi, uefi-ia32 or uefi-arm64}
+FILE=${PROVE_FILE:?name below /files}
+KIND=${PROVE_KIND:-net}
+MAC=${PROVE_MAC:-52:54:00:1a:b0:0f}
+WORK=$(mktemp -d) || exit 1
+CHILDREN=()
+trap 'kill "${CHILDREN[@]}" 2>/dev/null; rm -rf "$WORK"' EXIT
+trap 'exit 143' TERM
+# Lives as long as somebody holds our stdin open.
+{ cat >/dev/null; kill -TERM $$; } <&0 2>/dev/null & CHILDREN+=($!)
+say() { echo "prove: $*" >&2; }
+
+# With PROVE_VLAN nothing answers untagged.
+make_network() {
+    LINK=prove
+    ip link set lo up
+    ip link add name prove type bridge stp_state 0 forward_delay 0 && ip link set dev prove up || exit 1
+    if [[ -n ${PROVE_VLAN:-} ]]; then
+        LINK=prove.$PROVE_VLAN
+        ip link add link prove name "$LINK" type vlan id "$PROVE_VLAN" && ip link set "$LINK" up || exit 1
+    fi
+    ip address add "$ADDRESS/24" dev "$LINK"
+}
+
+# PROVE_NEXT: what the router says in next-server, when that is somebody else.
+start_dhcp() {
+    local net=${ADDRESS%.*} last=${ADDRESS##*.} first=50
+    ((last < 50 || last > 90)) || first=150
+    sleep "${PROVE_DHCP_LATE:-0}"
+    exec dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --log-facility=- --interface="$LINK" \
+        --except-interface=lo --bind-interfaces --no-ping --dhcp-leasefile="$WORK/leases" --pid-file="$WORK/pid" \
+        --dhcp-range="$net.$first,$net.$((first + 40)),1h" --dhcp-boot="$FILE,,${PROVE_NEXT:-$ADDRESS}" \
+        --enable-tftp --tftp-root=/files
+}
+
+start_http() {
+    local tls=''
+    [[ -z $HTTPS ]] || tls="listen $HTTPS ssl; ssl_certificate /tls/server.pem; ssl_certificate_key /tls/server.key;"
+    printf '#!ipxe\necho rackctl: this iPXE is proven\nsleep 60\n' >"$WORK/answer.ipxe"
+    cat >"$WORK/nginx.conf" <<END
+user root; daemon off; master_process off; pid $WORK/nginx.pid; error_log stderr warn;
+events { worker_connections 64; }
+http {
+  log_format asked escape=json '{"uri":"\$request_uri","scheme":"\$scheme","status":\$status,"agent":"\$http_user_agent","ip":"\$remote_addr"}';
+  access_log $WORK/requests asked;
+  server { listen $HTTP; $tls root $WORK; location / { try_files /answer.ipxe =404; } }
+}
+END
+    sleep "${PROVE_HTTP_LATE:-0}"
+    exec nginx -e stderr -c "$WORK/nginx.conf"
+}
+
+start_machine() {
+    local card=virtio-net-pci boot=order=n rom='' disk=''
+    local -a args=(-m 512 -nographic -serial stdio -device virtio-rng-pci -S -monitor "unix:$WORK/monitor,server=on,wait=off")
+    local emulator=qemu-system-x86_64 ovmf=/usr/share/OVMF/OVMF
+    [[ $KIND == net ]] || boot=order=c
+    case $FIRMWARE in
+        bios) args+=(-boot "$boot") ;;
+        uefi | uefi-ia32)
+            [[ $FIRMWARE != uefi-ia32 ]] || ovmf+=32
+            cp "${ovmf}_VARS_4M.fd" "$WORK/vars.fd"
+            args+=(-machine q35 -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.fd"
+                -drive "if=pflash,format=raw,file=$WORK/vars.fd")
+            rom=,romfile= ;;
+        uefi-arm64)
+            emulator=qemu-system-aarch64
+            cp /usr/share/AAVMF/AAVMF_VARS.fd "$WORK/vars.fd"
+            args+=(-machine virt -drive "if=pflash,format=raw,readonly=on,file=/usr/share/AAVMF/AAVMF_CODE.no-secboot.fd"
+                -drive "if=pflash,format=raw,file=$WORK/vars.fd")
+            rom=,romfile= ;;
+        *) say "firmware $FIRMWARE is none of bios, uefi, uefi-ia32, uefi-arm64"; exit 2 ;;
+    esac
+    # The first card is one that no cable leads to.
+    if [[ -n ${PROVE_DEAD:-} ]]; then
+        args+=(-netdev hubport,hubid=9,id=dead -device "e1000,id=deadcard,netdev=dead,mac=52:54:00:1a:b0:dd,romfile=")
+    fi
+    [[ $KIND == net ]] || rom=,romfile=
+    [[ $KIND != net || $FIRMWARE == bios ]] || rom+=,bootindex=0
+    args+=(-netdev "tap,id=n,ifname=tap0,script=no,downscript=no" -device "$card,netdev=n,mac=$MAC$rom")
+    case $KIND in
+        kernel) args+=(-kernel "/files/$FILE") ;;
+        usb) args+=(-device qemu-xhci -drive "if=none,id=medium,format=raw,readonly=on,file=/files/$FILE"
+            -device "usb-storage,drive=medium,bootindex=0") ;;
+        iso) args+=(-drive "if=none,id=medium,media=cdrom,readonly=on,file=/files/$FILE"
+            -device virtio-scsi-pci -device "scsi-cd,drive=medium,bootindex=0") ;;
+    esac
+    if [[ $FIRMWARE != uefi-arm64 && ${PROVE_ACCEL:-tcg} == kvm ]]; then args+=(-accel kvm -cpu host)
+    else args+=(-accel tcg -cpu max); fi
+    "$emulator" "${args[@]}" </dev/null &
+    MACHINE=$!
+    CHILDREN+=("$MACHINE")
+}
+
+# The machine starts stopped: its cable is in the bridge, and the dead card's is out, before it looks.
+let_go() {
+    local n
+    for ((n = 0; n < 100; n++)); do [[ -S $WORK/monitor && -e /sys/class/net/tap0 ]] && break; sleep 0.1; done
+    ip link set tap0 master prove && ip link set tap0 up || exit 1
+    perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un(shift)) or die "monitor: $!\n";
+        syswrite $s, shift; sysread $s, my $answer, 4096; sleep 1' \
+        "$WORK/monitor" "${PROVE_DEAD:+set_link dead off$'\n'set_link deadcard off$'\n'}cont"$'\n'
+}
+
+make_network
+start_dhcp >&2 & CHILDREN+=($!)
+start_http >&2 & CHILDREN+=($!)
+start_machine
+let_go
+shown=0
+for ((n = 0; n < ${PROVE_SECONDS:-120} * 4; n++)); do
+    if [[ -s $WORK/requests ]]; then
+        tail -n "+$((shown + 1))" "$WORK/requests" | sed 's/^/request: /' >&2
+        shown=$(wc -l <"$WORK/requests")
+        { [[ -n ${PROVE_ANY:-} ]] || grep -q '/boot/' "$WORK/requests"; } && { sleep 1; exit 0; }
+    fi
+    kill -0 "$MACHINE" 2>/dev/null || { say "the machine ended"; exit 1; }
+    sleep 0.25
+done
+say "no boot script was asked for in ${PROVE_SECONDS:-120} s"
+exit 1
