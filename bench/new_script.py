@@ -14,6 +14,7 @@ from pathlib import Path
 from common import BASE, LABEL, interleave, verdict
 
 from rackctl.adapters.ipxe import build_ipxe
+from rackctl.core.ipxe.recipe import Recipe
 from rackctl.supply import CACHE
 
 OUT = CACHE / "ipxe-out"
@@ -23,7 +24,7 @@ def new_script() -> float:
     """Seconds of one build; what it made is removed."""
     start = time.perf_counter()
     script = f"#!ipxe\necho {time.time_ns()}\nshell\n"
-    build = build_ipxe(script, OUT, CACHE, "source", lambda _: None)
+    build = build_ipxe(script, OUT, CACHE, Recipe("source"), lambda _: None)
     took = time.perf_counter() - start
     made = next(iter(build.files.values())).parents[1]
     if build.reused or script.encode() not in build.files["ipxe.efi"].read_bytes():

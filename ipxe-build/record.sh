@@ -13,9 +13,10 @@ for target in "$@"; do
     touch "$bin/deps/image/embedded.c.d"
     make -n "BIN=$bin" EMBED=/script.ipxe "$bin/embedded.o" >"/links/$bin"
     # The archive takes the new object in place of the old one; the rest of it stays as make wrote it.
-    echo "ar rD $bin/blib.a $bin/embedded.o" >>"/links/$bin"
+    [[ $bin == bin-arm64-* ]] && cross=$CROSS_COMPILE_arm64 || cross=
+    echo "${cross}ar rD $bin/blib.a $bin/embedded.o" >>"/links/$bin"
     rm -f "$target" "$target.tmp"
     # The build id tells builds apart, so it is counted from what is linked. Maps of symbols are for debugging alone.
     make -n -o "$bin/blib.a" "BIN=$bin" EMBED=/script.ipxe BUILD_ID_CMD="echo '\$\$(cksum <$bin/blib.a | cut -d\" \" -f1)'" "$target" |
-        sed '/^objdump .*sortobjdump/d' >"/links/${target//\//.}"
+        sed '/^[a-z0-9-]*objdump .*sortobjdump/d' >"/links/${target//\//.}"
 done

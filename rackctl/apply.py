@@ -16,17 +16,18 @@ from rackctl.adapters.fetch.prune import remember_rack
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.workers import workers
 from rackctl.core.config.sources import Inputs
+from rackctl.core.ipxe.settings import CA_CERTIFICATE
 from rackctl.core.lint.run import stop_on_errors
 from rackctl.core.lock import RackLock
 from rackctl.core.model import Rack, os_path
 from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
-from rackctl.core.render import render_embed, render_rack
+from rackctl.core.render import render_rack
 from rackctl.core.services import services_of
-from rackctl.core.targets import needed_targets
 from rackctl.core.tree import Tree
 from rackctl.dhcp import check_network
-from rackctl.errors import EngineError, ServeError
+from rackctl.errors import ServeError
 from rackctl.inputs import pin_keys, read_inputs
+from rackctl.ipxebuild import add_signed, build_loaders
 from rackctl.macbuild import add_mac_loaders
 from rackctl.overlays import Overlay, make_overlays
 from rackctl.supply import CACHE, Release, lock_releases, settle_releases, supply_release
@@ -55,17 +56,6 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def build_loaders(rack: Rack, report: Report) -> ipxe.IpxeBuild:
-    """The iPXE binaries with this rack's script."""
-    try:
-        return ipxe.build_ipxe(
-            render_embed(rack), CACHE / "ipxe-out", CACHE, rack.ipxe, report, targets=needed_targets(rack)
-        )
-    except EngineError:
-        engine.check_engine()  # says it better than a build that reached no engine
-        raise
-
-
 def bring_up(folder: RackFolder, report: Report, progress: Progress | None = None) -> Up:
     """Build and fetch what is missing, side by side, render, publish, start, and prove the service over the wire."""
     rack = folder.read_rack()
@@ -75,9 +65,10 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         _require_ports(folder, rack)  # before the builds, which take minutes the first time
     with folder.lock():
         lock = pin_keys(rack, lockfile.read_lock(folder.path), report)
+        tls = _make_tls(folder, rack, report)
         with workers(4) as pool:
             images = {name: pool.submit(imagebuild.build_image, name, report) for name in services_of(rack)}
-            loaders = pool.submit(build_loaders, rack, report)
+            loaders = pool.submit(build_loaders, folder, rack, report)
             supplies = [
                 pool.submit(supply_release, os, folder.catalog(), lock, report, progress, folder.own_keys)
                 for os in rack.os_releases()
@@ -91,16 +82,14 @@ def bring_up(folder: RackFolder, report: Report, progress: Progress | None = Non
         remember_rack(Store(CACHE / "store"), folder.path)
         kept = RackLock(packages=used.packages, ssh_keys=lock.ssh_keys)
         lockfile.write_lock(folder.path, lock_releases(kept, releases))
-        build = add_mac_loaders(rack, build, report)
+        build = add_mac_loaders(folder, rack, add_signed(folder, rack, build, releases), report)
         if any(one.arch == "arm64" for one in releases) and not any("arm64" in name for name in build.files):
-            report(
-                "iPXE: none is built for arm64: such machines get their script and files, and bring an iPXE themselves"
-            )
+            report("iPXE: this lane has none for arm64: such machines get their script and files, and bring an iPXE")
         sources: dict[str, Path] = {one.sha256: one.path for one in overlays.values()}
         inputs = read_inputs(folder, rack, lock)
         again = {node.mac for node in rack.nodes.values() if node.boot == "reinstall"}
         inventories.start_over(folder.installed, folder.work / "state" / "again", again)
-        tree = _render(folder, rack, build, releases, overlays, tags, sources, inputs)
+        tree = _render(folder, rack, build, releases, overlays, tags, sources, inputs, tls)
         stop_on_errors(rack, inputs, folder.catalog(), tree, report)
         plan = make_plan(gather(folder, tree, sources), tree, services_of(rack))
         if plan.has("publish"):
@@ -142,6 +131,8 @@ def apply_plan(
 def _prove(folder: RackFolder, rack: Rack, tree: Tree) -> None:
     try:
         probe.prove_tree(rack.server.address, rack.server.http_port, tree)
+        if rack.ipxe.https:
+            probe.prove_https(rack.server.address, rack.ipxe.https.port, (folder.path / CA_CERTIFICATE).read_text())
         if rack.mac.bsdp:
             ask_list(rack.server.address)
     except ServeError as wrong:
@@ -165,6 +156,7 @@ def _render(
     images: dict[str, str],
     sources: dict[str, Path],
     inputs: Inputs,
+    tls: str,
 ) -> Tree:
     def digests(named: dict[str, Path]) -> dict[str, str]:
         found = {name: _sha256(file) for name, file in named.items()}
@@ -178,7 +170,18 @@ def _render(
         sources.update({artifact.sha256: artifact.path for artifact in one.artifacts.values()})
     added = {machine: (one.name, one.sha256) for machine, one in overlays.items()}
     catalog = folder.catalog()
-    return render_rack(rack, sums, digests(build.files), folder.project, images, catalog, inputs, overlays=added)
+    return render_rack(rack, sums, digests(build.files), folder.project, images, catalog, inputs, added, tls)
+
+
+def _make_tls(folder: RackFolder, rack: Rack, report: Report) -> str:
+    """microhttp's certificate for iPXE's HTTPS, by the rack's own CA; the first digits of its sha256, or ""."""
+    if not rack.ipxe.https:
+        return ""
+    from rackctl.adapters.rackca import server_tls  # cryptography is for those who ask for HTTPS
+
+    made = server_tls(folder.path, folder.work, rack.server.address)
+    report(f"HTTPS: certificate of {rack.server.address} by the rack's CA in secrets/, good until {made.expires}")
+    return made.digest
 
 
 def _require_ports(folder: RackFolder, rack: Rack) -> None:
@@ -189,6 +192,9 @@ def _require_ports(folder: RackFolder, rack: Rack) -> None:
         host.require_port(address, 69, socket.SOCK_DGRAM, "stop that server: ROMs ask TFTP on port 69 and no other")
     if f"{address}:{port}" not in mine.get("microhttp", ()):
         host.require_port(address, port, socket.SOCK_STREAM, "set another server.http_port in rack.yml")
+    tls = rack.ipxe.https.port if rack.ipxe.https else 0
+    if tls and f"{address}:{tls}" not in mine.get("microhttp", ()):
+        host.require_port(address, tls, socket.SOCK_STREAM, "rack.yml: ipxe: {https: {port: ANOTHER}}")
 
 
 def bring_down(folder: RackFolder) -> bool:

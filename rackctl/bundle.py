@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from rackctl import __version__, apply
+from rackctl import __version__
 from rackctl.adapters import engine, imagebuild, lockfile
 from rackctl.adapters.fetch import Store, hash_file
 from rackctl.adapters.fetch.progress import Progress, Report
@@ -27,6 +27,7 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.imagearchive import load_images, save_images
 from rackctl.core.lock import RackLock, parse_lock, render_lock
 from rackctl.errors import ConfigError, FetchError
+from rackctl.ipxebuild import build_loaders
 from rackctl.overlays import make_overlays
 from rackctl.supply import CACHE, fetch_for_rack, lock_releases
 
@@ -65,7 +66,7 @@ def create_bundle(folder: RackFolder, out: Path, report: Report, progress: Progr
     files = [artifact.path for one in releases for artifact in one.artifacts.values()]
     files += [one.path for one in overlays.values()]
     files += [path for package in lock.packages.values() if (path := store.find(package.sha256))]
-    files += apply.build_loaders(rack, report).files.values()
+    files += build_loaders(folder, rack, report).files.values()
     report(f"packing {len(files)} files and {len(images)} images")
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".bundle-") as scratch:
         saved = Path(scratch) / "images.tar"

@@ -50,7 +50,7 @@ def known_loaders(folder: RackFolder, rack: Rack) -> Loaders:
     """The loaders that are served now, else those that `rackctl up` will make."""
     if served := folder.loaders():
         return Loaders(served, f"tree {folder.served_id()}, which is served now")
-    lane, names = ipxe.plan_files(CACHE, rack.ipxe, needed_targets(rack))
+    lane, names = ipxe.plan_files(CACHE, rack.ipxe.source, needed_targets(rack))
     return Loaders(names, f"the {lane} lane, which rackctl up will build: nothing is served yet")
 
 

@@ -9,20 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from rackctl.adapters import ipxe
+from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.stick import make_stick
 from rackctl.core.macplan import MacPlan, Offer, has_macs, make_plan
 from rackctl.core.model import Rack
 from rackctl.core.pe import make_fat, pe_machine
-from rackctl.core.render import render_embed
 from rackctl.core.stick import stick_files, stick_id
-from rackctl.core.targets import DEFAULT_TARGETS, IA32_TARGETS, needed_targets
+from rackctl.core.targets import DEFAULT_TARGETS, IA32_TARGETS
 from rackctl.errors import RackError
+from rackctl.ipxebuild import build_loaders, read_script
 from rackctl.supply import CACHE
 
 Report = Callable[[str], None]
 
 
-def add_mac_loaders(rack: Rack, build: ipxe.IpxeBuild, report: Report) -> ipxe.IpxeBuild:
+def add_mac_loaders(folder: RackFolder, rack: Rack, build: ipxe.IpxeBuild, report: Report) -> ipxe.IpxeBuild:
     """The same build with what the Macs need besides; unchanged for a rack without Macs.
 
     Raises RackError when rack.yml asks for what the prebuilt lane does not have: Debian's iPXE has no 32-bit EFI.
@@ -39,7 +40,7 @@ def add_mac_loaders(rack: Rack, build: ipxe.IpxeBuild, report: Report) -> ipxe.I
     files = dict(build.files)
     for offer in plan.offers:
         if offer.os:
-            made = _build_icon(rack, plan, offer, report)
+            made = _build_icon(folder, rack, plan, offer, report)
             files |= {f"mac/{offer.key}/{name}": file for name, file in made.items()}
         if plan.fat:
             files[plan.file(offer, "x86_64")] = _make_fat_file(rack, plan, offer, files)
@@ -58,12 +59,10 @@ def _check_prebuilt(rack: Rack) -> None:
         )
 
 
-def _build_icon(rack: Rack, plan: MacPlan, offer: Offer, report: Report) -> dict[str, Path]:
+def _build_icon(folder: RackFolder, rack: Rack, plan: MacPlan, offer: Offer, report: Report) -> dict[str, Path]:
     """The pair of binaries whose script asks for this icon's OS."""
-    script = render_embed(rack, f"boot/{offer.key}")
     pair = (f"{plan.loader}.efi", f"{plan.loader}-ia32.efi")
-    out = CACHE / "ipxe-out"
-    return ipxe.build_ipxe(script, out, CACHE, rack.ipxe, report, pair, needed_targets(rack)).files
+    return build_loaders(folder, rack, report, pair, f"boot/{offer.key}").files
 
 
 def _make_fat_file(rack: Rack, plan: MacPlan, offer: Offer, files: dict[str, Path]) -> Path:
@@ -77,16 +76,14 @@ def _make_fat_file(rack: Rack, plan: MacPlan, offer: Offer, files: dict[str, Pat
     return target
 
 
-def build_stick(rack: Rack, image: Path, report: Report) -> dict[str, bytes]:
+def build_stick(folder: RackFolder, image: Path, report: Report) -> dict[str, bytes]:
     """Write the stick's image; returns what is on it. Raises EngineError, and RackError as build_ipxe does."""
-    script = render_embed(rack)
-    wanted = (*DEFAULT_TARGETS, *IA32_TARGETS)
-    build = ipxe.build_ipxe(script, CACHE / "ipxe-out", CACHE, rack.ipxe, report, wanted)
+    rack = folder.read_rack()
+    build = build_loaders(folder, rack, report, (*DEFAULT_TARGETS, *IA32_TARGETS))
     # A stick brings drivers of its own: snponly would use the network device that it was loaded from, which is none.
     names = [name for name in ("ipxe.efi", "ipxe-ia32.efi") if name in build.files]
     raws = [build.files[name].read_bytes() for name in names]
-    files = stick_files(
-        {pe_machine(raw): raw for raw in raws}, rack.server.address, None if build.lane == "source" else script
-    )
+    beside = None if build.lane == "source" else read_script(folder, rack)
+    files = stick_files({pe_machine(raw): raw for raw in raws}, rack.server.address, beside)
     make_stick(files, stick_id(files), image, report)
     return files

@@ -16,6 +16,7 @@ class Status:
     """Sizes in bytes. ports: service -> `address:port/protocol`. memory: service -> its private bytes.
 
     disk: `tree`, `logs`, `cache` (shared by this user's racks) and `free`. served: the paths that nodes can ask for.
+    https_until: the last day of microhttp's certificate, where iPXE loads by HTTPS.
     """
 
     tree: str | None
@@ -24,6 +25,7 @@ class Status:
     memory: dict[str, int]
     disk: dict[str, int]
     served: tuple[str, ...]
+    https_until: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
@@ -32,7 +34,8 @@ class Status:
 
 def gather_status(folder: RackFolder) -> Status:
     """Raises ConfigError when rack.yml is wrong, and EngineError."""
-    server = folder.read_rack().server
+    rack = folder.read_rack()
+    server = rack.server
     services = tuple(engine.list_services(folder.project))
     memory = {one.service: engine.private_memory(one.id) for one in services if one.state == "running"}
     current = folder.served / "current"
@@ -49,7 +52,15 @@ def gather_status(folder: RackFolder) -> Status:
             "free": shutil.disk_usage(_nearest(folder.work)).free,
         },
         served=tuple(path for path in paths if path.startswith(("tftp/", "http/"))),
+        https_until=_https_until(folder) if rack.ipxe.https else None,
     )
+
+
+def _https_until(folder: RackFolder) -> str | None:
+    from rackctl.adapters.rackca import server_expiry  # cryptography is for those who ask for HTTPS
+
+    found = server_expiry(folder.work)
+    return found.isoformat() if found else None
 
 
 def _nearest(path: Path) -> Path:

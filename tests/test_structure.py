@@ -93,7 +93,7 @@ def test_only_proc_starts_programs() -> None:
 # What two adapters have to say to each other goes through apply.py, but for the tools that several of them share ...
 SHARED = {"proc", "imagebuild", "stepping", "workers"}
 # ... and adapters that are longer than one file (iPXE, the lab), and one that opens .deb archives as fetch does.
-ALSO = {"ipxe": {"ipxesource"}, "labpower": {"labrack"}, "overlay": {"fetch"}}
+ALSO = {"ipxe": {"ipxesource"}, "labpower": {"labrack"}, "labprove": {"lab"}, "overlay": {"fetch"}}
 
 
 def test_adapters_do_not_import_each_other() -> None:

@@ -42,6 +42,9 @@ write_allow() {
 }
 
 write_allow >/tmp/status_allow.conf
+# iPXE speaks TLS 1.2; the chain in server.pem holds the CA too, since iPXE may know no more of it than its fingerprint.
+[ ! -e /tls/server.key ] || echo "listen 8443 ssl backlog=4096; ssl_certificate /tls/server.pem; ssl_certificate_key /tls/server.key;
+ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:1m; ssl_session_timeout 1h;" >/tmp/tls.conf
 mkdir -p /inventory/.part
 # A line that a crash tore would swallow the next one.
 [ ! -s "$LOG" ] || [ -z "$(tail -c 1 "$LOG")" ] || echo >>"$LOG"

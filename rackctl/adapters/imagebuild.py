@@ -51,20 +51,21 @@ def hash_inputs(folder: Path, *more: str) -> str:
     return total.hexdigest()[:16]
 
 
-def image_tag(name: str) -> str:
-    """The tag of the image that compose/NAME gives: two equal tags are the same recipe."""
-    return f"rackctl/{name}:{hash_inputs(find_asset(f'compose/{name}'))}"
+def image_tag(name: str, base: str = "") -> str:
+    """The tag of the image that compose/NAME gives on `base`: two equal tags are the same recipe."""
+    return f"rackctl/{name}:{hash_inputs(find_asset(f'compose/{name}'), *([base] if base else []))}"
 
 
-def build_image(name: str, report: Report) -> str:
-    """Build the image of compose/NAME unless it is there, and return its tag. Raises EngineError."""
-    tag = image_tag(name)
+def build_image(name: str, report: Report, base: str = "") -> str:
+    """Build the image of compose/NAME unless it is there, and return its tag. base: another's. Raises EngineError."""
+    tag = image_tag(name, base)
     try:
         run(["docker", "image", "inspect", "--format", "{{.Id}}", tag], timeout=20)
     except EngineError:
         report(f"building the image {tag}")
         context = str(find_asset(f"compose/{name}"))
         argv = ["docker", "buildx", "build", "--progress=plain", "--load", "-t", tag, context]
+        argv[3:3] = ["--build-arg", f"BASE={base}"] if base else []
         stream(argv, BuildProgress(f"image {name}", report), remedy=_REMEDY)
     return tag
 

@@ -6,47 +6,24 @@ through pxelinux, which loads ipxe.lkrn with the script as its initrd, and the E
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters.imagebuild import build_files, hash_inputs
-from rackctl.adapters.ipxesource import (
-    PINNED_COMMIT,
-    PINNED_TAG,
-    PINNED_TIME,
-    PINNED_TREE,
-    find_source,
-    in_cache,
-    keep_unpacked,
-)
+from rackctl.adapters.ipxesource import Commit, find_source, in_cache, keep_unpacked, resolve
 from rackctl.assets import find_asset
-from rackctl.core.pe import MACHINE_IA32, MACHINE_X86_64, pe_machine
-from rackctl.core.targets import DEFAULT_TARGETS
-from rackctl.errors import EngineError
+from rackctl.core.ipxe.binaries import BINARIES, MEDIA, compiled, find_fault
+from rackctl.core.ipxe.recipe import Recipe
+from rackctl.core.ipxe.signed import NAMES, SCRIPT, SIGNED
+from rackctl.core.pe import make_fat
+from rackctl.core.targets import ARM64_TARGETS, DEFAULT_TARGETS, IA32_TARGETS
+from rackctl.errors import ConfigError, EngineError, RackError
 
-
-@dataclass(frozen=True)
-class Target:
-    """make: iPXE's name of it. least, most: sane sizes in bytes. machine: of its PE header, for an EFI binary."""
-
-    make: str
-    least: int
-    most: int
-    machine: int | None = None
-
-
-# v2.0.0's are 71 kB, 1.15 MB and 288 kB; a ROM gives undionly 512 kB of low memory at the most.
-TARGETS = {
-    "undionly.kpxe": Target("bin/undionly.kpxe", 40_000, 500_000),
-    "ipxe.efi": Target("bin-x86_64-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_X86_64),
-    "snponly.efi": Target("bin-x86_64-efi/snponly.efi", 100_000, 2_000_000, MACHINE_X86_64),
-    "ipxe-ia32.efi": Target("bin-i386-efi/ipxe.efi", 200_000, 4_000_000, MACHINE_IA32),
-    "snponly-ia32.efi": Target("bin-i386-efi/snponly.efi", 100_000, 2_000_000, MACHINE_IA32),
-}
 _PXELINUX = "DEFAULT rackctl\nLABEL rackctl\n  KERNEL ipxe.lkrn\n  INITRD script.ipxe\n"
 
 _PREBUILT = (
@@ -58,13 +35,15 @@ _PREBUILT = (
     "ipxe.efi",
     "autoexec.ipxe",
 )
+LICENCES = ("COPYING", "COPYING.GPLv2", "COPYING.UBDL", "SOURCE")
+_NO_PATCH = re.compile(r"the patch (\S+) does not apply")
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class IpxeBuild:
-    """files: name that TFTP serves -> file. reason: why this lane."""
+    """files: name that TFTP serves -> file. reason: why this lane. licences: what goes with the files."""
 
     lane: str
     reason: str
@@ -72,61 +51,192 @@ class IpxeBuild:
     bios_file: str
     efi_file: str
     reused: bool
+    licences: tuple[Path, ...] = ()
 
 
 def build_ipxe(
     script: str,
     out: Path,
     cache: Path,
-    source: str,
+    recipe: Recipe,
     report: Report,
     targets: Sequence[str] = DEFAULT_TARGETS,
-    objects: Sequence[str] = (),
 ) -> IpxeBuild:
     """Build or reuse the binaries that carry `script`.
 
-    targets: names in TARGETS; the prebuilt lane has files of its own. objects: the targets that the rack needs with any
-    of its scripts: all of them then share the layers of objects.
+    targets: names in BINARIES; the prebuilt lane has files of its own.
 
-    source: `prebuilt`, or what `find_source` takes; auto falls back to the prebuilt lane. Raises EngineError, or
-    RackError when the source is absent or is not the pinned commit.
+    recipe.source: `prebuilt`, or what `find_source` takes; auto falls back to the prebuilt lane. Raises EngineError, or
+    RackError when the source is absent or is not the commit, or when only a build from source can do what is asked.
     """
-    if source == "prebuilt":
-        return _build_prebuilt(script, out, "rack.yml asks for it", report)
-    found = find_source(cache, source, report)
-    if isinstance(found, str):
-        return _build_prebuilt(script, out, f"{found}; a clone at {cache / 'ipxe'} would be built", report)
-    return _build_source(script, out, found, report, targets, objects or targets)
+    prebuilt = recipe.source == "prebuilt"
+    found = "rack.yml asks for it" if prebuilt else find_source(cache, recipe.source, report)
+    if isinstance(found, Path):
+        return _build_source(script, out, cache, found, recipe, report, targets)
+    if not recipe.plain:
+        wanted = "https, trust, console, vlan, commands, protocols, patches and ref need"
+        raise RackError(
+            f"Debian's iPXE cannot be changed: {wanted} a build from source" + ("" if prebuilt else f"; {found}"),
+            "rack.yml: ipxe",
+            f"put a clone of iPXE's repository at {cache / 'ipxe'}, or name its URL: ipxe: {{source: URL}}",
+        )
+    return _build_prebuilt(
+        script, out, found if prebuilt else f"{found}; a clone at {cache / 'ipxe'} would be built", report
+    )
 
 
 def plan_files(cache: Path, source: str, targets: tuple[str, ...] = DEFAULT_TARGETS) -> tuple[str, tuple[str, ...]]:
     """The lane that `build_ipxe` would take, and the names it would make; builds nothing."""
+    if source == SIGNED:
+        return SIGNED, ("undionly.kpxe", SCRIPT, *(name for names in NAMES.values() for name in names))
     if source == "prebuilt" or (source == "auto" and not in_cache(cache)):
         return "prebuilt", _PREBUILT
     return "source", targets
 
 
+# What is compiled together, whichever of it is asked for: so that each set of layers is made once. The BIOS's own
+# all-driver binaries are links of objects that undionly has compiled already.
+_SETS = (
+    (DEFAULT_TARGETS, ("ipxe.lkrn", "ipxe.pxe")),
+    (IA32_TARGETS, ()),
+    (ARM64_TARGETS, ()),
+)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One source tree: targets that are compiled with the same options by the same compiler. more: made besides."""
+
+    usual: tuple[str, ...]
+    more: tuple[str, ...]
+    options: Mapping[str, bytes]
+    targets: tuple[str, ...]
+
+
 def _build_source(
-    script: str, out: Path, source: Path, report: Report, targets: Sequence[str], objects: Sequence[str]
+    script: str,
+    out: Path,
+    cache: Path,
+    source: Path,
+    recipe: Recipe,
+    report: Report,
+    targets: Sequence[str],
 ) -> IpxeBuild:
+    commit = resolve(source, recipe.ref, cache)
+    made: dict[str, Path] = {}
+    fresh = False
+    for job in _jobs(recipe, compiled(targets)):
+        files, reused = _run_job(script, out, source, commit, recipe, job, report)
+        made |= files
+        fresh = fresh or not reused
+    for name in targets:
+        if parts := BINARIES[name].parts:
+            made[name], reused = _put_together(name, out, [made[part] for part in parts], source, commit, report)
+            fresh = fresh or not reused
+    reason = f"commit {commit.id[:12]} in {source}"
+    licences = _keep_licences(out, source, commit)
+    files = {name: made[name] for name in targets}
+    return IpxeBuild("source", reason, files, "undionly.kpxe", "snponly.efi", not fresh, licences)
+
+
+def _jobs(recipe: Recipe, targets: Sequence[str]) -> list[_Job]:
+    """A target with a patch of its own is a job of its own: its tree differs."""
+    found = []
+    for usual, more in _SETS:
+        groups: dict[tuple[tuple[str, bytes], ...], list[str]] = {}
+        for name in targets:
+            if name in (*usual, *more):
+                groups.setdefault(tuple(sorted(recipe.options(name).items())), []).append(name)
+        for options, names in groups.items():
+            same = tuple(one for one in usual if recipe.options(one) == dict(options))
+            rest = more if set(names) & set(more) else ()
+            extra = tuple(one for one in rest if recipe.options(one) == dict(options))
+            found.append(_Job(same or tuple(names), extra, dict(options), tuple(names)))
+    return found
+
+
+def _run_job(
+    script: str,
+    out: Path,
+    source: Path,
+    commit: Commit,
+    recipe: Recipe,
+    job: _Job,
+    report: Report,
+) -> tuple[dict[str, Path], bool]:
     context = find_asset("ipxe-build")
-    target = out / hash_inputs(context, "source", PINNED_COMMIT, script, *sorted(targets))
-    files = {name: target / TARGETS[name].make for name in targets}
-    reused = all(file.is_file() for file in files.values())
-    if not reused:
-        report(f"building iPXE {PINNED_TAG} from {source} (minutes the first time, seconds after)")
-        tree = keep_unpacked(source, out / f"{PINNED_TREE[:16]}.source")
-        with _context(context, script) as folder:
-            more = {*targets, *objects} - set(DEFAULT_TARGETS)
-            layers = {"OBJECTS": DEFAULT_TARGETS, "MORE": more, "TARGETS": targets}
-            arguments = ["--build-context", f"source={tree}", "--build-arg", f"SOURCE_DATE_EPOCH={PINNED_TIME}"]
-            for key, names in layers.items():
-                arguments += ["--build-arg", f"{key}=" + " ".join(TARGETS[name].make for name in sorted(names))]
-            makes = [TARGETS[name].make for name in targets]
+    changes = [name + raw.hex() for name, raw in sorted(job.options.items())]
+    target = out / hash_inputs(context, "source", commit.id, script, *sorted(job.targets), *changes)
+    files = {name: target / BINARIES[name].make for name in job.targets}
+    if all(file.is_file() for file in files.values()):
+        return files, True
+    report(f"building iPXE {commit.name} from {source} (minutes the first time, seconds after)")
+    tree = keep_unpacked(source, out / f"{commit.id[:16]}.source", commit)
+    with _context(context, script, job.options) as folder:
+        arguments = ["--build-context", f"source={tree}", "--build-arg", f"SOURCE_DATE_EPOCH={commit.time}"]
+        for key, names in {"OBJECTS": job.usual, "MORE": job.more, "TARGETS": job.targets}.items():
+            arguments += ["--build-arg", f"{key}=" + " ".join(BINARIES[name].make for name in sorted(names))]
+        arguments += ["--build-arg", f"TRUST={recipe.trust_files}"]
+        arguments += ["--build-arg", "CHANGED=tools-options"] if job.options else []
+        arguments += ["--build-arg", "TOOLS=tools-arm64"] if set(job.targets) <= set(ARM64_TARGETS) else []
+        makes = [BINARIES[name].make for name in job.targets]
+        try:
             build_files("iPXE", folder, "Dockerfile.source", target, makes, report, *arguments)
-        _check_binaries(target, files)
-    reason = f"commit {PINNED_COMMIT[:12]} in {source}"
-    return IpxeBuild("source", reason, files, "undionly.kpxe", "snponly.efi", reused)
+        except EngineError as wrong:
+            raise _patch_error(wrong) or wrong from wrong
+    _check_binaries(target, files)
+    return files, False
+
+
+def _patch_error(wrong: EngineError) -> ConfigError | None:
+    found = _NO_PATCH.search(str(wrong))
+    if found is None:
+        return None
+    name = found[1].partition("-")[2]
+    return ConfigError(f"{name} does not apply to this iPXE", "rack.yml: ipxe.patches", "make it anew for this commit")
+
+
+def _put_together(
+    name: str, out: Path, parts: Sequence[Path], source: Path, commit: Commit, report: Report
+) -> tuple[Path, bool]:
+    """A universal binary or a medium, of binaries that are built already."""
+    context = find_asset("ipxe-build")
+    target = out / hash_inputs(context, name, *(part.read_bytes().hex() for part in parts))
+    file = target / name
+    if file.is_file():
+        return file, True
+    if BINARIES[name].form in MEDIA:
+        report(f"making {name}")
+        tree = keep_unpacked(source, out / f"{commit.id[:16]}.source", commit)
+        with _context(context, "", {}) as folder:
+            (folder / "parts").mkdir()
+            for part in parts:  # isolinux finds ipxe.lkrn by its ISO 9660 name, in which a hyphen would be another
+                own = part.name if part.suffix == ".lkrn" else f"{part.parent.name}.efi"
+                shutil.copyfile(part, folder / "parts" / own)
+            arguments = ["--build-context", f"source={tree}", "--build-arg", f"SOURCE_DATE_EPOCH={commit.time}"]
+            build_files(
+                "iPXE", folder, "Dockerfile.media", target, [name], report, *arguments, "--build-arg", f"NAME={name}"
+            )
+    else:
+        target.mkdir(parents=True, exist_ok=True)
+        aside = target / f"{name}.part"
+        aside.write_bytes(make_fat([part.read_bytes() for part in parts]))
+        aside.rename(file)
+    _check_binaries(target, {name: file})
+    return file, False
+
+
+def _keep_licences(out: Path, source: Path, commit: Commit) -> tuple[Path, ...]:
+    """iPXE's licence texts, and which source the binaries were made of: whoever hands them on owes both."""
+    folder = out / f"{commit.id[:16]}.licences"
+    files = tuple(folder / name for name in LICENCES)
+    if not all(file.is_file() for file in files):
+        tree = keep_unpacked(source, out / f"{commit.id[:16]}.source", commit)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files[:-1]:
+            shutil.copyfile(tree / file.name, file)
+        files[-1].write_text(f"iPXE {commit.name}, commit {commit.id}, https://github.com/ipxe/ipxe\n")
+    return files
 
 
 def _build_prebuilt(script: str, out: Path, reason: str, report: Report) -> IpxeBuild:
@@ -136,7 +246,7 @@ def _build_prebuilt(script: str, out: Path, reason: str, report: Report) -> Ipxe
     reused = all((target / name).is_file() for name in names)
     if not reused:
         report("taking Debian's prebuilt iPXE")
-        with _context(context, script) as folder:
+        with _context(context, script, {}) as folder:
             (folder / "pxelinux.cfg").mkdir()
             (folder / "pxelinux.cfg/default").write_text(_PXELINUX)
             build_files("iPXE", folder, "Dockerfile.prebuilt", target, names, report)
@@ -144,20 +254,21 @@ def _build_prebuilt(script: str, out: Path, reason: str, report: Report) -> Ipxe
 
 
 @contextmanager
-def _context(assets: Path, script: str) -> Iterator[Path]:
+def _context(assets: Path, script: str, options: Mapping[str, bytes]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rackctl-ipxe-") as name:
         folder = Path(name) / "context"
         shutil.copytree(assets, folder)
         (folder / "script.ipxe").write_text(script)
+        (folder / "options").mkdir()
+        for path, raw in options.items():
+            file = folder / "options" / path
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(raw)
         yield folder
 
 
 def _check_binaries(target: Path, files: dict[str, Path]) -> None:
     for name, file in files.items():
-        wanted, size = TARGETS[name], file.stat().st_size
-        fault = "" if wanted.least <= size <= wanted.most else f"{size} bytes, sane is {wanted.least} to {wanted.most}"
-        if not fault and wanted.machine and pe_machine(file.read_bytes()) != wanted.machine:
-            fault = f"a PE header that is not for machine {wanted.machine:#x}"
-        if fault:
+        if fault := find_fault(name, file.read_bytes()):
             shutil.rmtree(target)
             raise EngineError(f"{name} came out with {fault}", remedy="rackctl build-ipxe again")

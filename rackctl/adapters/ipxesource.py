@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters.proc import run
@@ -82,40 +83,99 @@ def _clone(url: str, clone: Path, report: Report) -> Path:
     return clone
 
 
+@dataclass(frozen=True)
+class Commit:
+    """One commit of iPXE. tree: git's id of its files; time: seconds since 1970."""
+
+    id: str
+    name: str
+    tree: str
+    time: int
+
+
+def pinned() -> Commit:
+    """The commit that rackctl is made for."""
+    return Commit(PINNED_COMMIT, PINNED_TAG, PINNED_TREE, PINNED_TIME)
+
+
+def resolve(source: Path, ref: str, cache: Path | None = None) -> Commit:
+    """The commit that `ipxe.ref` names by its id, "" being the pinned one.
+
+    cache: clones in it are rackctl's own, and asked to fetch what they lack. Raises RackError for an archive, whose
+    files prove a tree and no commit, and for a clone without that commit.
+    """
+    if ref in ("", PINNED_COMMIT):
+        return pinned()
+    wanted = Commit(ref, ref[:12], "", 0)
+    if not source.is_dir():
+        raise RackError(f"an archive cannot show that it is commit {ref}", str(source), "name a clone or a git URL")
+    git = _git(source)
+    if cache and source.parent == cache:
+        _fetch(source, ref)
+    run([*git, "cat-file", "-e", ref + "^{commit}"], error=RackError, remedy=_remedy(source, wanted))
+    tree = run([*git, "rev-parse", ref + "^{tree}"], error=RackError).decode().strip()
+    time_ = int(run([*git, "show", "-s", "--format=%ct", ref], error=RackError))
+    return Commit(ref, ref[:12], tree, time_)
+
+
+def _git(source: Path) -> list[str]:
+    return ["git", "-c", "safe.directory=*", "-C", str(source)]
+
+
+def _fetch(clone: Path, ref: str) -> None:
+    git = _git(clone)
+    try:
+        run([*git, "cat-file", "-e", ref + "^{commit}"], error=RackError)
+    except RackError:
+        slow = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20"]
+        url = UPSTREAM if clone.name == "ipxe" else "origin"
+        run(
+            [*git, *slow, "fetch", "--quiet", "--depth", "1", url, ref],
+            timeout=600,
+            env={"GIT_TERMINAL_PROMPT": "0"},
+            error=RackError,
+            remedy=f"is {ref} a commit of that repository, and can it be reached?",
+        )
+
+
 @contextmanager
-def unpacked(source: Path) -> Iterator[Path]:
-    """The pinned commit's files in a temporary folder. Raises RackError when the source is another one."""
+def unpacked(source: Path, commit: Commit | None = None) -> Iterator[Path]:
+    """The commit's files (default: the pinned one's) in a temporary folder. Raises RackError for another source."""
+    wanted = commit or pinned()
     with tempfile.TemporaryDirectory(prefix="rackctl-ipxe-") as name:
         folder = Path(name)
         archive = source
         if source.is_dir():
             archive = folder / "archive.tar"
-            git = ["git", "-c", "safe.directory=*", "-C", str(source)]
-            run([*git, "cat-file", "-e", PINNED_COMMIT + "^{commit}"], error=RackError, remedy=_remedy(source))
-            run([*git, "archive", "--format=tar", "-o", str(archive), PINNED_COMMIT], timeout=60)
+            git = _git(source)
+            run([*git, "cat-file", "-e", wanted.id + "^{commit}"], error=RackError, remedy=_remedy(source, wanted))
+            run([*git, "archive", "--format=tar", "-o", str(archive), wanted.id], timeout=60)
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(folder / "tree", filter="data")
         except (tarfile.TarError, OSError, EOFError) as wrong:
-            raise RackError(f"the archive cannot be read: {wrong}", str(source), _remedy(source)) from wrong
+            raise RackError(f"the archive cannot be read: {wrong}", str(source), _remedy(source, wanted)) from wrong
         tops = list((folder / "tree").iterdir())
         top = tops[0] if len(tops) == 1 else folder / "tree"
         # An archive's own word about its commit proves nothing: the files do, by git's hash of them.
-        if (found := git_tree_id(top)) != PINNED_TREE:
-            raise RackError(f"the files are not those of {PINNED_TAG}: tree {found}", str(source), _remedy(source))
+        if (found := git_tree_id(top)) != wanted.tree:
+            raise RackError(
+                f"the files are not those of {wanted.name}: tree {found}", str(source), _remedy(source, wanted)
+            )
         yield top
 
 
-def keep_unpacked(source: Path, kept: Path) -> Path:
-    """The pinned commit's files in the folder `kept`, unpacked there the first time and hashed each time.
+def keep_unpacked(source: Path, kept: Path, commit: Commit | None = None) -> Path:
+    """The commit's files in the folder `kept`, unpacked there the first time and hashed each time.
 
     Kept for time: unpacking takes a second, and BuildKit sends again what lies under another path. Raises RackError.
     """
-    if kept.is_dir() and git_tree_id(kept) == PINNED_TREE:
+    wanted = commit or pinned()
+    if kept.is_dir() and git_tree_id(kept) == wanted.tree:
         return kept
     aside = kept.with_name(f"{kept.name}.{os.getpid()}.part")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with unpacked(source) as tree:
+    with unpacked(source, wanted) as tree:
         shutil.copytree(tree, aside, symlinks=True)
     shutil.rmtree(kept, ignore_errors=True)
     try:
@@ -125,8 +185,8 @@ def keep_unpacked(source: Path, kept: Path) -> Path:
     return kept
 
 
-def _remedy(source: Path) -> str:
-    return f"it needs {PINNED_TAG}, commit {PINNED_COMMIT}: git -C {source} fetch --tags"
+def _remedy(source: Path, commit: Commit) -> str:
+    return f"it needs {commit.name}, commit {commit.id}: git -C {source} fetch --tags"
 
 
 def git_tree_id(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable
@@ -60,6 +61,27 @@ def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3, mos
                 if len(answer) - 4 < size:
                     sock.sendto(packet, target)
                     return bytes(content)
+
+
+def prove_https(address: str, port: int, ca: str, limit: float = 10.0) -> None:
+    """Ask over TLS, trusting this CA's certificate (PEM) alone, as iPXE does. Raises ServeError."""
+    context = ssl.create_default_context(cadata=ca)
+    end = time.monotonic() + limit
+    where = f"https://{address}:{port}/healthz"
+    while True:
+        connection = http.client.HTTPSConnection(address, port, timeout=5, context=context)
+        try:
+            connection.request("GET", "/healthz", headers={"User-Agent": AGENT})
+            status = connection.getresponse().status
+            if status == 200:
+                return
+            raise ServeError(f"status {status}", where, "docker logs of the microhttp container")
+        except (OSError, http.client.HTTPException) as wrong:
+            if isinstance(wrong, ssl.SSLError) or time.monotonic() > end:
+                raise ServeError(f"no good answer over TLS: {wrong}", where, "rackctl up makes it anew") from wrong
+            time.sleep(0.2)
+        finally:
+            connection.close()
 
 
 def prove_tree(address: str, port: int, tree: Tree, limit: float = 20.0) -> None:

@@ -58,6 +58,7 @@ def init(
 def load_commands() -> None:
     """Import the modules whose commands register themselves at `app`."""
     from rackctl.cli import (  # noqa: F401 their commands register themselves
+        buildipxe,
         bundle,
         config,
         dhcp,

@@ -29,7 +29,7 @@ def stick(
         raise ConfigError("not a file", str(image), "name an image file, then: sudo dd if=stick.img of=/dev/... bs=4M")
     if not image.absolute().parent.is_dir():
         raise ConfigError("there is no such folder", str(image.absolute().parent), "make it first")
-    files = build_stick(RackFolder(rack).read_rack(), image, say)
+    files = build_stick(RackFolder(rack), image, say)
     say(f"wrote {image}: {image.stat().st_size // 2**20} MiB, GPT with one FAT32 partition")
     for path, raw in sorted(files.items()):
         say(f"  {len(raw):>8}  {path}")

@@ -1,4 +1,4 @@
-"""CLI. build-ipxe, fetch, up, down, status: what the master serves."""
+"""CLI. fetch, up, down, status: what the master serves."""
 
 from __future__ import annotations
 
@@ -12,23 +12,6 @@ import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
 from rackctl.cli.out import say, show_bytes, summarize_paths
-
-
-@app.command("build-ipxe")
-def build_ipxe(rack: RackOption = Path()) -> None:
-    """Build the iPXE binaries with this rack's boot script in them.
-
-    Example: rackctl build-ipxe
-    """
-    from rackctl import apply
-    from rackctl.adapters.folder import RackFolder
-    from rackctl.macbuild import add_mac_loaders
-
-    found = RackFolder(rack).read_rack()
-    build = add_mac_loaders(found, apply.build_loaders(found, say), say)
-    say(f"iPXE: {build.lane} lane ({build.reason})")
-    for name, file in build.files.items():
-        say(f"  {name}: {file.stat().st_size} bytes, {file}")
 
 
 @app.command()
@@ -152,6 +135,8 @@ def status(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
         say(f"memory     {show_bytes(sum(found.memory.values()))} private in all")
     disk = {name: show_bytes(size) for name, size in found.disk.items()}
     say(f"disk       tree {disk['tree']}, logs {disk['logs']}, cache {disk['cache']}; {disk['free']} are free")
+    if found.https_until:
+        say(f"https      certificate of the rack's own CA, good until {found.https_until}")
     say(f"serves     {f'tree {found.tree}' if found.tree else 'nothing'}")
     for line in summarize_paths(found.served):
         say(f"           {line}")

@@ -35,7 +35,7 @@ def render_boot_script(
     """
     os = rack.os_of(node)
     entry = catalog.get(os.name)
-    head = ["#!ipxe", f"# {name}: {os.name} {os.version}", f"set base {base_url(rack)}"]
+    head = ["#!ipxe", f"# {name}: {os.name} {os.version}", f"set base {script_url(rack)}"]
     if entry.boot == "local":
         return render_local_script(rack, name, told=node is not None or rack.unknown != "ignore")
     head.append(f"set os ${{base}}/os/{os.path}")
@@ -55,8 +55,18 @@ def render_boot_script(
 
 
 def base_url(rack: Rack) -> str:
-    """Where microhttp answers."""
+    """Where microhttp answers, for the system that is booted: it does not trust the rack's own CA."""
     return f"http://{rack.server.address}:{rack.server.http_port}"
+
+
+def script_url(rack: Rack) -> str:
+    """Where microhttp answers iPXE."""
+    return f"https://{rack.server.address}:{rack.ipxe.https.port}" if rack.ipxe.https else base_url(rack)
+
+
+def script_port(rack: Rack) -> int:
+    """The TCP port of `script_url`."""
+    return rack.ipxe.https.port if rack.ipxe.https else rack.server.http_port
 
 
 def kernel_line(
@@ -124,7 +134,7 @@ def render_local_script(rack: Rack, name: str, *, told: bool = True) -> str:
 
     UEFI firmware takes the next entry of its boot order when the loader ends well; a BIOS machine boots its first disk.
     """
-    head = ["#!ipxe", f"# {name}: the machine's own disk", f"set base {base_url(rack)}"]
+    head = ["#!ipxe", f"# {name}: the machine's own disk", f"set base {script_url(rack)}"]
     tell = ["imgfetch --name told --timeout 3000 ${base}/checkin?mac=${mac:hexhyp}&state=local && imgfree told ||"]
     return "\n".join(
         [

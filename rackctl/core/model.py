@@ -13,6 +13,8 @@ from rackctl.core.catalog import Catalog
 from rackctl.core.configmodel import ConfigNode, Group, Hostnames, Join, Sources
 from rackctl.core.dhcp.settings import Address as NodeAddress
 from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
+from rackctl.core.ipxe.settings import IpxeSection, IpxeSettings
+from rackctl.core.ipxe.signed import RELEASE, SIGNED, VERSION
 from rackctl.core.macmodel import MacNode, MacSettings
 from rackctl.core.model_bmc import Bmc
 from rackctl.core.overlay import InitrdOverlay
@@ -165,7 +167,7 @@ class Rack(_Strict):
     discovered: Literal["wait", "reboot", "poweroff"] = "wait"
     status: bool = False  # the container that keeps the status page live
     status_allow: tuple[Network, ...] = PRIVATE_NETWORKS
-    ipxe: Annotated[str, Field(min_length=1)] = "auto"
+    ipxe: IpxeSection = IpxeSettings()
     ssh_authorized_keys: tuple[SshKey, ...] = ()
     kernel_args: tuple[str, ...] = ()
     initrd_overlays: tuple[InitrdOverlay, ...] = ()
@@ -205,8 +207,10 @@ class Rack(_Strict):
         return (*self.initrd_overlays, *(node.initrd_overlays if node else ()))
 
     def os_releases(self) -> tuple[OsRef, ...]:
-        """Every OS that some machine of this rack can boot, each once."""
+        """Every OS that some machine of this rack can boot, each once, and signed iPXE where it is asked for."""
         found = [self.os, self.os_of(None), *(self.os_of(node) for node in self.nodes.values())]
+        if self.ipxe.source == SIGNED:
+            found.append(OsRef(name=RELEASE, version=VERSION))
         return tuple({o.key: o for o in found}.values())
 
     def with_versions(self, exact: Mapping[tuple[str, str, str], str]) -> Rack:

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from rackctl import __version__
 from rackctl.assets import find_asset
-from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_script
+from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_script, script_port, script_url
 from rackctl.core.catalog import Catalog
 from rackctl.core.config.render import render_config
 from rackctl.core.config.sources import Inputs
@@ -24,7 +24,7 @@ from rackctl.core.tree import Tree
 def render_embed(rack: Rack, boot: str = "boot") -> str:
     """The script that the iPXE binaries carry. boot: the folder of HTTP where it looks for the machine's script."""
     return _template("ipxe-build", "embed.ipxe.j2").render(
-        server=rack.server.address, http_port=rack.server.http_port, user_class="rackctl", boot=boot
+        base=script_url(rack), port=script_port(rack), user_class="rackctl", boot=boot, vlan=rack.ipxe.vlan
     )
 
 
@@ -37,12 +37,13 @@ def render_rack(
     catalog: Catalog | None = None,
     inputs: Inputs | None = None,
     overlays: Mapping[str, tuple[str, str]] | None = None,
+    tls: str = "",
 ) -> Tree:
     """The whole tree.
 
     releases: an OS' path below `os/` -> artifact name -> sha256; loaders: TFTP name -> sha256; project: the compose
     project; images: service -> image tag; inputs: what stands beside rack.yml; overlays: machine, as in URLs -> name
-    and sha256 of what its initrd gets on top.
+    and sha256 of what its initrd gets on top; tls: of microhttp's certificate, the first digits of its sha256.
     """
     catalog = catalog or Catalog()
     inputs = inputs or Inputs()
@@ -52,8 +53,9 @@ def render_rack(
     # Compose restarts a container when its own part of the file changed, and not when a file it reads did.
     conf = hashlib.sha256(dnsmasq).hexdigest()[:16]
     compose = _template("compose", "compose.yml.j2")
+    ids = {"bsdp": bsdp, "conf": conf, "status_code": code_id(), "tls": tls}
     files["compose.yml"] = compose.render(
-        rack=rack, project=project, images=images, version=__version__, bsdp=bsdp, conf=conf, status_code=code_id()
+        rack=rack, project=project, images=images, version=__version__, **ids
     ).encode()
     files["dnsmasq.conf"] = dnsmasq
     artifacts = {f"tftp/{name}": digest for name, digest in loaders.items()}

@@ -6,9 +6,13 @@ from rackctl.core.macplan import has_macs
 from rackctl.core.model import Rack
 
 DEFAULT_TARGETS = ("undionly.kpxe", "ipxe.efi", "snponly.efi")  # BIOS and UEFI x86_64
+ARM64_TARGETS = ("ipxe-arm64.efi", "snponly-arm64.efi")
 IA32_TARGETS = ("ipxe-ia32.efi", "snponly-ia32.efi")
 
 
 def needed_targets(rack: Rack) -> tuple[str, ...]:
-    """BIOS and UEFI x86_64 always; 32-bit EFI when there may be Macs."""
-    return DEFAULT_TARGETS + (IA32_TARGETS if has_macs(rack) else ())
+    """BIOS and UEFI x86_64 always; 32-bit EFI for Macs, arm64 for systems that are, and what `ipxe.targets` names."""
+    usual = DEFAULT_TARGETS + (IA32_TARGETS if has_macs(rack) else ())
+    if any(os.arch == "arm64" for os in rack.os_releases()):
+        usual += ARM64_TARGETS
+    return tuple(dict.fromkeys((*usual, *rack.ipxe.targets)))

@@ -76,6 +76,7 @@ JSON = {
 # `watch` prints a line of JSON for each event, as long as it runs.
 ELSEWHERE = {
     "rackctl up",
+    "rackctl build-ipxe",
     "rackctl lab boot",
     "rackctl provision",
     "rackctl preflight",

@@ -43,7 +43,7 @@ def test_each_icon_has_a_script_and_a_config_for_each_mac() -> None:
 
 def test_the_binaries_of_an_icon_ask_for_its_scripts() -> None:
     rack = parse_rack(RACK)
-    assert "chain --replace ${base}/boot/rancheros/${net0/mac:hexhyp}.ipxe" in render_embed(rack, "boot/rancheros")
+    assert "--replace ${base}/boot/rancheros/${mac:hexhyp}.ipxe" in render_embed(rack, "boot/rancheros")
     assert "/boot/rancheros" not in render_embed(rack)
 
 

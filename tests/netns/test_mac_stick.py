@@ -12,14 +12,14 @@ import netlab
 import pytest
 from netlab import Netlab
 
+from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.imagebuild import build_image
 from rackctl.assets import find_asset
-from rackctl.core.load import parse_rack
 from rackctl.core.pe import pe_machine, split_fat
 from rackctl.macbuild import build_stick
 
 pytestmark = pytest.mark.engine
-RACK = parse_rack("server: {address: 192.0.2.77, http_port: 8083}\n")
+RACK = "server: {address: 192.0.2.77, http_port: 8083}\n"
 BINARIES = {0x8664: "EFI/BOOT/BOOTX64.EFI", 0x14C: "EFI/BOOT/BOOTIA32.EFI"}
 QEMU = [
     "cp FIRMWARE_VARS_4M.fd /tmp/vars.fd && exec timeout -s KILL 100",
@@ -40,8 +40,9 @@ def lab() -> Iterator[Netlab]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
-    image = tmp_path_factory.mktemp("stick") / "stick.img"
-    return image, build_stick(RACK, image, print)
+    folder = tmp_path_factory.mktemp("stick")
+    (folder / "rack.yml").write_text(RACK)
+    return folder / "stick.img", build_stick(RackFolder(folder), folder / "stick.img", print)
 
 
 def test_it_is_gpt_with_a_clean_fat_that_holds_the_files(lab: Netlab, made: tuple[Path, dict[str, bytes]]) -> None:

@@ -52,7 +52,8 @@ ARCHES = (
 # Best first. snponly drives the card through the firmware's own driver, which is there whenever PXE worked.
 _LOADERS = {
     ("bios", "x86"): ("undionly.kpxe", "pxelinux.0"),
-    ("uefi", "x64"): ("snponly.efi", "ipxe.efi"),
+    # Where a shim is served, it comes first: with Secure Boot off it starts iPXE just the same.
+    ("uefi", "x64"): ("snponly-shim.efi", "ipxe-shim.efi", "snponly.efi", "ipxe.efi"),
     ("uefi", "ia32"): ("snponly-ia32.efi", "ipxe-ia32.efi"),
     ("uefi", "arm64"): ("snponly-arm64.efi", "ipxe-arm64.efi"),
 }
