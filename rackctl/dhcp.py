@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -31,6 +32,9 @@ STRANGER = "02:72:61:63:6b:00"  # locally administered, so nobody's card; spells
 PATIENCE = 5.0
 _BETWEEN = 30  # milliseconds from one DISCOVER to the next: switches that police broadcasts stay calm
 _LARGEST = 1 << 26  # bytes: a stranger's server chooses what comes
+_READING = 20.0  # seconds for one file, likewise
+_READ = 24  # files at the most: a rack has five, a hostile network names any number
+_PROXIES = 8
 _PINGED = 1300  # milliseconds
 Report = Callable[[str], None]
 
@@ -61,10 +65,10 @@ def ask(image: str, link: str, mac: str, own: str = "", wait: float = PATIENCE) 
     silent = [c for c in CLIENTS if servers - {a.server for a in answers if a.client == c.key}]
     if servers and silent:
         # ISC dhcpd drops what a machine sends while it pings the address that it is about to offer it.
-        known = {(a.client, a.server, a.kind) for a in answers}
+        known = {(a.client, a.server, a.mac, a.kind) for a in answers}
         again = _play(image, link, mac, silent, _PINGED, 2.0)
-        answers += [a for a in again if (a.client, a.server, a.kind) not in known]
-    proxies = sorted({a.server for a in answers if a.kind == "proxy"})
+        answers += [a for a in again if (a.client, a.server, a.mac, a.kind) not in known]
+    proxies = sorted({a.server for a in answers if a.kind == "proxy"})[:_PROXIES]
     if own and proxies:
         answers += _ask_proxies(image, link, mac, own, proxies)
     return answers
@@ -92,8 +96,13 @@ def _heard(rows: list[Heard]) -> list[tuple[float, str, str, bytes]]:
     return [(row.time, row.mac, row.source, row.payload) for row in rows]
 
 
-def run_audit(folder: RackFolder, rack: Rack, image: str, interface: str = "", mac: str = "") -> Audit:
-    """Ask, read every named file, and judge. Raises ConfigError (no such link, or down) or ServeError (no carrier)."""
+def run_audit(
+    folder: RackFolder, rack: Rack, image: str, interface: str = "", mac: str = "", wait: float = PATIENCE
+) -> Audit:
+    """Ask, read every named file, and judge; wait: seconds for the last answer.
+
+    Raises ConfigError (no such link, or down) or ServeError (no carrier).
+    """
     link = require_link(interface or link_of(rack.server.address).name)
     if not link.carrier:
         raise ServeError(
@@ -102,10 +111,9 @@ def run_audit(folder: RackFolder, rack: Rack, image: str, interface: str = "", m
             f"check the cable; ip link show {link.name}",
         )
     played = mac or _player(rack)
-    answers = ask(image, link.name, played, _own(link))
-    states = {
-        (a.boot_server, a.boot_file): _read_state(folder, a.boot_server, a.boot_file) for a in answers if a.boot_file
-    }
+    answers = ask(image, link.name, played, _own(link), wait)
+    named = list(dict.fromkeys((a.boot_server, a.boot_file) for a in answers if _is_readable(a.boot_file)))
+    states = {(server, file): _read_state(folder, server, file) for server, file in named[:_READ]}
     scene = Scene(rack, known_loaders(folder, rack).files, answers, states)
     return Audit(link.name, played, tuple(answers), tuple(find_problems(scene)), states)
 
@@ -121,12 +129,18 @@ def _own(link: Link) -> str:
     return link.addresses[0].split("/")[0] if link.addresses else ""
 
 
+def _is_readable(file: str) -> bool:
+    return bool(file) and ("://" not in file or file.startswith("http://"))
+
+
 def _read_state(folder: RackFolder, server: str, file: str) -> FileState:
     try:
         if "://" in file:
             digest = _hash_url(file)
         else:
-            digest = hashlib.sha256(probe.read_tftp(server, file, timeout=1.0, tries=2, most=_LARGEST)).hexdigest()
+            address = _outside(server)
+            content = probe.read_tftp(address, file, timeout=1.0, tries=2, most=_LARGEST, limit=_READING)
+            digest = hashlib.sha256(content).hexdigest()
     except (ServeError, OSError, ValueError):
         return "missing"
     return "ours" if digest in folder.loader_digests() else "other"
@@ -134,9 +148,18 @@ def _read_state(folder: RackFolder, server: str, file: str) -> FileState:
 
 def _hash_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ServeError("only http:// can be read here", url)
-    return probe.hash_http(parts.hostname, parts.port or 80, parts.path, _LARGEST)
+    if not parts.hostname:
+        raise ServeError("the URL names no host", url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return probe.hash_http(_outside(parts.hostname), parts.port or 80, target, _LARGEST, _READING)
+
+
+def _outside(host: str) -> str:
+    """The address of a host that a stranger named. Raises ServeError when no machine but this one can mean it."""
+    found = ipaddress.ip_address(socket.gethostbyname(host))
+    if found.is_loopback or found.is_multicast or found.is_unspecified or found.is_link_local or found.is_reserved:
+        raise ServeError(f"{host} is no server's address", host, "name the boot server by its address")
+    return str(found)
 
 
 def check_network(rack: Rack, image: str, report: Report) -> None:

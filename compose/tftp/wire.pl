@@ -10,6 +10,7 @@ use warnings;
 use Socket;
 $| = 1;
 my ($link, $wait) = @ARGV;
+my $shown = 0;
 sub slurp { open(my $f, '<', $_[0]) or die "wire: $_[0]: $!\n"; my $line = <$f>; chomp $line; $line }
 sub now { (split ' ', slurp('/proc/uptime'))[0] }
 -d "/sys/class/net/$link" or die "wire: there is no link $link\n";
@@ -45,6 +46,7 @@ sub show {
     return unless $protocol == 17 && length($ip) >= $size + 8;
     my ($from, $to, $length) = unpack("x$size n n n", $ip);
     return unless grep { $from == $_ || $to == $_ } 67, 68, 4011;
+    return if $shown++ > 20_000;    # a flood
     printf "%s %s %s %s %d %d %s\n", now(), join(':', unpack('x6 (H2)6', $frame)),
         inet_ntoa(substr($ip, 12, 4)), inet_ntoa(substr($ip, 16, 4)), $from, $to,
         unpack('H*', substr($ip, $size + 8, $length - 8));
@@ -56,7 +58,9 @@ while (my $line = <STDIN>) {
     # RFC 768: checksum 0 is none. The kernel fills in the source, the id and the header's checksum.
     my $packet = pack('C C n n n C C n a4 a4 n n n n a*', 0x45, 0, 28 + length $data, 0, 0, 64, 17, 0, "\0" x 4,
         inet_aton($to), $from_port, $to_port, 8 + length $data, 0, $data);
-    send($out, $packet, 0, pack_sockaddr_in(0, inet_aton($to))) or die "wire: cannot send from $link: $!\n";
+    # A server chose where the others go: an address that cannot be reached is an answer that does not come.
+    my $sent = send($out, $packet, 0, pack_sockaddr_in(0, inet_aton($to)));
+    die "wire: cannot send from $link: $!\n" unless $sent || $to ne '255.255.255.255';
     listen_for($pause / 1000);
 }
 listen_for($wait);

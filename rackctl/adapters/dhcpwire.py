@@ -48,7 +48,9 @@ class Link:
 
 def list_links() -> list[Link]:
     """This machine's links. Raises EngineError when `ip` is absent."""
-    rows = json.loads(run(["ip", "-j", "address"], timeout=10, remedy="install iproute2"))
+    # The kernel takes nearly any byte in a link's name, and ip hands it on as it is.
+    text = run(["ip", "-j", "address"], timeout=10, remedy="install iproute2").decode(errors="replace")
+    rows = json.loads(text, strict=False)
     return [
         Link(
             row["ifname"],

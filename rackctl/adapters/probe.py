@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from rackctl.core.tree import Tree
@@ -17,18 +17,30 @@ from rackctl.errors import ServeError
 # RFC 1350 section 5 opcodes; RFC 2347 section 2 for OACK.
 _RRQ, _DATA, _ACK, _ERROR, _OACK = 1, 3, 4, 5, 6
 AGENT = "rackctl-probe"  # microhttp writes no log line for it: it is no node
+_IN_URLS = "%/?&=:;,+@~!$'()*[]"  # what a URL has unquoted already (RFC 3986 section 2.2)
 _BLOCK = 1468  # fits an Ethernet frame of 1500 with IP, UDP and TFTP headers (RFC 2348)
 
 
-def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3, most: int = 1 << 30) -> bytes:
-    """Read one whole file by TFTP from port 69, `most` bytes long. timeout is seconds a packet. Raises ServeError."""
-    where = f"tftp://{address}/{name}"
+def read_tftp(
+    address: str,
+    name: str,
+    timeout: float = 2.0,
+    tries: int = 3,
+    most: int = 1 << 30,
+    limit: float = 300.0,
+    port: int = 69,
+) -> bytes:
+    """Read one whole file by TFTP, `most` bytes long. Raises ServeError and OSError.
+
+    timeout is seconds a packet, limit seconds for all: a server that repeats itself must not keep us for ever.
+    """
+    where, end = f"tftp://{address}/{name}", time.monotonic() + limit
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(timeout)
         request = struct.pack("!H", _RRQ) + f"{name}\0octet\0blksize\0{_BLOCK}\0".encode()
-        peer, content, block, size = (address, 69), bytearray(), 0, 512
+        peer, content, block, size = (address, port), bytearray(), 0, 512
         packet, target, left = request, peer, tries
-        while True:
+        while time.monotonic() < end:
             sock.sendto(packet, target)
             try:
                 answer, sender = sock.recvfrom(65536)
@@ -42,6 +54,8 @@ def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3, mos
                     ) from None
                 continue
             left, target = tries, sender
+            if len(answer) < 4:
+                raise ServeError(f"{len(answer)} bytes are no TFTP packet", where, "is another server on that port?")
             opcode, number = struct.unpack("!HH", answer[:4])
             if opcode == _ERROR:
                 raise ServeError(
@@ -61,6 +75,7 @@ def read_tftp(address: str, name: str, timeout: float = 2.0, tries: int = 3, mos
                 if len(answer) - 4 < size:
                     sock.sendto(packet, target)
                     return bytes(content)
+    raise ServeError(f"the file did not come within {limit:g} s", where, "is another server on that port?")
 
 
 def prove_https(address: str, port: int, ca: str, limit: float = 10.0) -> None:
@@ -97,7 +112,7 @@ def prove_tree(address: str, port: int, tree: Tree, limit: float = 20.0) -> None
             if service == "tftp":
                 where, found = f"tftp://{address}/{name}", _hash([read_tftp(address, name)])
             else:
-                where, found = f"http://{address}:{port}/{name}", _hash_http(connection, f"/{name}")
+                where, found = f"http://{address}:{port}/{name}", _hash_http(connection, quote(f"/{name}"))
             if found != digest:
                 raise ServeError(
                     f"what came has sha256 {found}, published was {digest}", where, "is another server on this port?"
@@ -118,24 +133,38 @@ def _hash(parts: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def hash_http(address: str, port: int, path: str, most: int = 1 << 30) -> str:
-    """sha256 of one file of any HTTP server, `most` bytes long. Raises ServeError."""
-    connection = http.client.HTTPConnection(address, port, timeout=10)
+def hash_http(address: str, port: int, target: str, most: int, limit: float) -> str:
+    """sha256 of one file of any HTTP server, `most` bytes long and read within `limit` seconds. Raises ServeError.
+
+    target: path and query as they stand in the URL.
+    """
+    connection = http.client.HTTPConnection(address, port, timeout=min(limit, 10))
     try:
-        return _hash_http(connection, path, most)
+        return _hash_http(connection, quote(target, safe=_IN_URLS), most, time.monotonic() + limit)
     finally:
         connection.close()
 
 
-def _hash_http(connection: http.client.HTTPConnection, path: str, most: int = 1 << 40) -> str:
-    """sha256 of one file, read in pieces: an initrd can have gigabytes."""
-    where = f"http://{connection.host}:{connection.port}{path}"
+def _hash_http(
+    connection: http.client.HTTPConnection, target: str, most: int = 1 << 40, end: float = float("inf")
+) -> str:
+    """sha256 of one file, read in pieces: an initrd can have gigabytes. end: on the monotonic clock."""
+    where = f"http://{connection.host}:{connection.port}{target}"
+
+    def pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        size = 0
+        while piece := answer.read1(1 << 20):
+            size += len(piece)
+            if size > most:
+                raise ServeError(f"the file is longer than {most} bytes", where, "no loader is that large")
+            if time.monotonic() > end:
+                raise ServeError(f"only {size} bytes came in time", where, "is that server overloaded?")
+            yield piece
+
     try:
-        connection.request("GET", quote(path), headers={"User-Agent": AGENT})
+        connection.request("GET", target, headers={"User-Agent": AGENT})
         answer = connection.getresponse()
-        if int(answer.headers.get("Content-Length") or 0) > most:
-            raise ServeError(f"the file is longer than {most} bytes", where, "no loader is that large")
-        found = _hash(iter(lambda: answer.read(1 << 20), b""))
+        found = _hash(pieces(answer))
     except (OSError, http.client.HTTPException) as wrong:
         raise ServeError(f"no answer: {wrong}", where, "a firewall on that TCP port? rackctl status") from wrong
     if answer.status != 200:

@@ -64,6 +64,7 @@ def audit(
     mac: Annotated[
         str, typer.Option(help="Play this machine or node of rack.yml (default: one that nobody knows).")
     ] = "",
+    wait: Annotated[float, typer.Option(min=1, max=120, help="Seconds for the last answer to come.")] = 5.0,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +85,7 @@ def audit(
     image = imagebuild.build_image("tftp", tell)
     played = parsed.nodes[mac].mac if mac in parsed.nodes else _mac(mac)
     tell("asking as eight kinds of client; a server may take some seconds to answer")
-    done = run_audit(folder, parsed, image, interface, played)
+    done = run_audit(folder, parsed, image, interface, played, wait)
     if as_json:
         say(json.dumps({"link": done.link, "mac": done.mac, "answers": [a.to_json() for a in done.answers],
                         "problems": [p.to_json() for p in done.problems]}))  # fmt: skip

@@ -72,6 +72,40 @@ def test_a_dumb_router_is_told_one_file(kind: str) -> None:
     assert "undionly.kpxe is for BIOS" in advise(kind, firmware="bios")
 
 
+def test_cisco_knows_a_node_by_its_client_identifier() -> None:
+    """IOS compares hardware-address with BOOTP requests alone; DHCP clients are known by option 61."""
+    text = advise("cisco")
+    assert " client-identifier 0152.5400.6700.01\n" in text
+    assert "\n hardware-address" not in text
+
+
+def test_mikrotik_matches_option_93_whole() -> None:
+    """matching-type=substring came with 7.16 only; every option-set a matcher names is made before."""
+    text = advise("mikrotik", files=ALL)
+    assert "matching-type" not in text
+    found = dict(re.findall(r"code=93 value=0x(\w{4}) option-set=(\S+)", text))
+    assert {int(code, 16) for code in found} == {arch.code for arch in ARCHES if arch.code and loader_for(arch, ALL)}
+    for name in set(found.values()):
+        assert f"\nadd name={name} options=" in text
+
+
+@pytest.mark.parametrize("files", [SOURCE, PREBUILT, ALL])
+def test_pfsense_is_given_all_five_names(files: tuple[str, ...]) -> None:
+    """With one of them empty it writes no rule by architecture, and UEFI gets the BIOS file."""
+    names = re.findall(
+        r"^  (?:Default BIOS|UEFI 32 bit|UEFI 64 bit|ARM 32 bit|ARM 64 bit) File Name +(\S+)",
+        advise("pfsense", files=files),
+        re.M,
+    )
+    assert len(names) == 5
+    assert set(names) <= set(files)
+
+
+def test_junos_names_all_ntp_servers_in_one_list() -> None:
+    text = advise("juniper", RACK.replace("ntp: [10.98.0.2]", "ntp: [10.98.0.2, 10.98.0.4]"))
+    assert "option 42 array ip-address [ 10.98.0.2 10.98.0.4 ]" in text
+
+
 def test_a_router_that_cannot_says_so() -> None:
     text = advise("fritzbox")
     assert "cannot" in text

@@ -58,6 +58,8 @@ def test_a_good_wire_is_told_nothing() -> None:
         ("no-server", [], "ours"),
         ("no-server", [a for a in proxied() if a.kind == "proxy"], "ours"),
         ("two-servers", [*good(), offer("bios", server="10.98.0.3", mac="52:54:00:00:00:03")], "ours"),
+        ("two-servers", [*good(), offer("bios", mac="52:54:00:00:00:03")], "ours"),
+        ("slow-server", [replace(a, delay=4.2) for a in good()], "ours"),
         ("two-files", [*good(), offer("bios", server="10.98.0.3", file="pxelinux.0")], "ours"),
         ("two-files", [*proxied(), offer("uefi", file="grub.efi")], "ours"),
         ("missing-file", good(), "missing"),
@@ -82,6 +84,10 @@ def test_both_of_two_servers_are_shown_with_their_hardware() -> None:
     text = next(p.text for p in find_problems(Scene(RACK, FILES, answers, {})) if p.name == "two-servers")
     for word in (ROUTER, "10.98.0.3", "52:54:00:00:00:02", "52:54:00:00:00:03"):
         assert word in text
+
+
+def test_one_late_answer_is_no_slow_server() -> None:
+    assert names([replace(a, delay=5.0 if a.client == "bios" else 0.1) for a in good()]) == set()
 
 
 def test_every_problem_has_a_remedy() -> None:

@@ -26,6 +26,21 @@ NODES = f"nodes:\n  a: {{{MAC % 1}, address: %s}}\n"
         ("dhcp: {router: 10.99.0.1}\n", "rack.yml:2:8", "not inside"),
         ("dhcp: {routes: {10.1.0.0/16: 10.99.0.1}}\n", "rack.yml:2:17", "not in 10.98.0.0/24"),
         ("dhcp: {lease: soon}\n", "rack.yml:2:8", "12h"),
+        ("dhcp: {lease: 1m}\n", "rack.yml:2:8", "write 2m to 49710d"),
+        ("dhcp: {lease: 99999d}\n", "rack.yml:2:8", "write 2m to 49710d"),
+        ("dhcp: {subnet: 10.98.0.0}\n", "rack.yml:2:8", "write its prefix too"),
+        ("dhcp: {subnet: 10.98.0.0/31}\n", "rack.yml:2:8", "no network of machines"),
+        ("dhcp: {subnet: 0.0.0.0/0}\n", "rack.yml:2:8", "no network of machines"),
+        ("dhcp: {domain: Rack.Example}\n", "rack.yml:2:8", "small letters"),
+        ("dhcp: {router: 10.98.0.2, routes: {0.0.0.0/0: 10.98.0.3}}\n", "rack.yml:2:36", "keep one"),
+        (
+            "dhcp: {mode: server, subnet: 10.98.0.0/30, ranges: [10.98.0.2], router: 10.98.0.3}\n",
+            "rack.yml:2",
+            "not inside",
+        ),
+        ("dhcp: 5\n", "rack.yml:2:1", "map of keys"),
+        ("dhcp: {ranges: 10.98.0.2-10.98.0.9}\n", "rack.yml:2:8", "must be a list"),
+        ("dhcp: {other_servers: deny}\n", "rack.yml:2:8", "'refuse' or 'allow'"),
         (NODES % "10.99.0.1", "rack.yml:3:33", "not inside"),
         (NODES % "10.98.0.255", "rack.yml:3:33", "not inside"),
         (NODES % "10.98.0.1", "rack.yml:3:33", "that of the server"),
@@ -48,6 +63,12 @@ def test_a_bridge_network_service_hears_no_broadcast(mode: str) -> None:
         parse_rack(f"server: {{address: 10.98.0.1, network: bridge}}\ndhcp: {mode}\n")
     assert caught.value.where == "rack.yml:1:30"
     assert "write network: host" in caught.value.message
+
+
+def test_the_master_is_a_machine_of_the_network_it_serves() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_rack("server: {address: 10.98.0.255}\ndhcp: {mode: server, ranges: [10.98.0.9]}\n")
+    assert (caught.value.where, "no machine's" in caught.value.message) == ("rack.yml:1:10", True)
 
 
 def test_the_short_and_the_long_form_are_one() -> None:

@@ -92,11 +92,20 @@ def render_advice(rack: Rack, kind: str, loaders: Loaders, firmware: Firmware = 
         single_other=f"For {other.title} it is {other.file}." if other else "",
         single_bios=by_family.get("bios-x86", ""),
         user_class=USER_CLASS,
-        nodes=[{"name": name, "mac": node.mac, "address": node.address} for name, node in rack.nodes.items()],
+        nodes=[
+            {"name": name, "mac": node.mac, "address": node.address, "client_id": _dotted_id(node.mac)}
+            for name, node in rack.nodes.items()
+        ],
         extra=mac_classes(rack, kind, loaders.files),
         authoritative=wants_classes(rack),
         **_network(rack),
     )
+
+
+def _dotted_id(mac: str) -> str:
+    """Option 61 as machines make it of their MAC (RFC 2132 section 9.14: type 1 is Ethernet), in Cisco's notation."""
+    digits = "01" + mac.replace(":", "")
+    return ".".join(digits[at : at + 4] for at in range(0, len(digits), 4))
 
 
 def _single(choices: tuple[Choice, ...], firmware: Firmware) -> tuple[Choice | None, Choice | None]:

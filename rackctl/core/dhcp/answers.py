@@ -13,6 +13,7 @@ from rackctl.core.dhcp.clients import CLIENTS, Client
 # PXE 2.1 table 2-1: tags of option 43, and the bit of PXE_DISCOVERY_CONTROL that says "take the file of the offer".
 _DISCOVERY_CONTROL, _BOOT_MENU, _MENU_PROMPT = 6, 9, 10
 _USE_FILE = 8
+MOST = 500  # answers of one audit: more than a broken network has, less than a flood
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ class Answer:
 
 
 def read_answers(base: int, heard: Iterable[tuple[float, str, str, bytes]]) -> list[Answer]:
-    """The answers to the clients whose xid is base + their place in CLIENTS, each server and kind once.
+    """The answers to the clients whose xid is base + their place in CLIENTS, each server, card and kind once.
 
-    heard: time in seconds, source MAC, source address, payload, in order. What is no answer of theirs is left out.
+    heard: time in seconds, source MAC, source address, payload, in order. What is no answer of theirs is left out, and
+    what comes after the first MOST of them.
     """
-    found: dict[tuple[str, str, str], Answer] = {}
+    found: dict[tuple[str, str, str, str], Answer] = {}
     asked: dict[int, float] = {}
     for time, mac, source, payload in heard:
         try:
@@ -76,7 +78,8 @@ def read_answers(base: int, heard: Iterable[tuple[float, str, str, bytes]]) -> l
             asked.setdefault(place, time)
         elif message.type in (packet.OFFER, packet.ACK):
             answer = _answer(CLIENTS[place], message, mac, source, time - asked.get(place, time))
-            found.setdefault((answer.client, answer.server, answer.kind), answer)
+            if len(found) < MOST:
+                found.setdefault((answer.client, answer.server, answer.mac, answer.kind), answer)
     return list(found.values())
 
 

@@ -14,6 +14,7 @@ from rackctl.core.model import Rack
 Level = Literal["error", "warning", "note"]
 # How a boot file was read: `ours` (the very bytes that this rack serves), `other` (something else is there), `missing`.
 FileState = Literal["ours", "other", "missing"]
+_FIRST_TRY = 4.0  # seconds: a ROM asks again after 4, 8, 16 and 32 s (PXE 2.1, DHCP retries)
 _BY_KEY = {client.key: client for client in CLIENTS}
 
 
@@ -78,21 +79,38 @@ def _nobody(scene: Scene) -> Iterator[Problem]:
         "no-server",
         f"no DHCP server offered an address{beside}",
         "is this the interface of the nodes' network, and the router's DHCP on? A server that knows only its own "
-        "machines answers to --mac of one of them. A rack without a router: dhcp: server in rack.yml",
+        "machines answers to --mac of one of them, a slow one within --wait 20. A rack without a router: dhcp: server "
+        "in rack.yml",
     )
 
 
 def _two_servers(scene: Scene) -> Iterator[Problem]:
-    servers = sorted({a.server for a in scene.answers if a.kind == "address"})
+    servers = sorted({(a.server, a.mac) for a in scene.answers if a.kind == "address"})
     if len(servers) > 1:
-        hardware = {a.server: a.mac for a in scene.answers}
-        named = ", ".join(f"{s} (MAC {hardware[s]})" for s in servers)
+        named = ", ".join(f"{address} (MAC {mac})" for address, mac in servers)
         yield Problem(
             "error",
             "two-servers",
             f"{len(servers)} DHCP servers offer addresses: {named}. Which one a machine takes is chance",
             f"switch one of them off, or give each machine to one only; {scene.rack.server.address} is this master",
         )
+
+
+def _slow(scene: Scene) -> Iterator[Problem]:
+    best: dict[str, float] = {}
+    for answer in scene.answers:
+        if answer.kind != "4011":
+            best[answer.server] = min(answer.delay, best.get(answer.server, answer.delay))
+    for server, delay in best.items():
+        if delay >= _FIRST_TRY:
+            yield Problem(
+                "warning",
+                "slow-server",
+                f"{server} takes {delay:g} s to answer; a ROM waits {_FIRST_TRY:g} s at its first try, and some "
+                "firmware has no second one",
+                "look at that server's load, its ping before an offer, and the switch: a port in spanning tree's "
+                "learning state (no portfast) keeps quiet for 15 to 30 s",
+            )
 
 
 def _two_files(scene: Scene) -> Iterator[Problem]:
@@ -271,6 +289,6 @@ def _is_loader(file: str) -> bool:
 
 
 _RULES: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
-    _nobody, _two_servers, _two_files, _missing_file, _loop, _menu, _only_options, _name_as_server,
+    _nobody, _two_servers, _slow, _two_files, _missing_file, _loop, _menu, _only_options, _name_as_server,
     _arch_7_and_9, _http_echo, _no_file, _next_server_wins,
 )  # fmt: skip

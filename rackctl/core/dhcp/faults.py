@@ -38,8 +38,11 @@ def _mode(rack: Rack) -> Iterator[Fault]:
             "dhcp: server has no address to give; add ranges: [10.0.0.100-10.0.0.199] under dhcp, "
             "or address: to the nodes",
         )
-    if IPv4Address(rack.server.address) not in rack_subnet(rack):
-        yield ("dhcp", "subnet"), f"server.address {rack.server.address} is not in {rack_subnet(rack)}"
+    server, subnet = IPv4Address(rack.server.address), rack_subnet(rack)
+    if server not in subnet:
+        yield ("dhcp", "subnet"), f"server.address {server} is not in {subnet}"
+    elif dhcp.mode == "server" and not _usable(server, subnet):
+        yield ("server", "address"), f"server.address {server} is no machine's in {_told(rack)}"
 
 
 def _ranges(rack: Rack) -> Iterator[Fault]:
@@ -64,6 +67,11 @@ def _routers(rack: Rack) -> Iterator[Fault]:
     if rack.dhcp.router and not _usable(rack.dhcp.router, subnet):
         yield ("dhcp", "router"), f"router {rack.dhcp.router} is not inside {_told(rack)}"
     for target, via in rack.dhcp.routes.items():
+        if target.prefixlen == 0 and rack.dhcp.router:
+            yield (
+                ("dhcp", "routes", str(target)),
+                f"the route to {target} is what router: {rack.dhcp.router} means; keep one",
+            )
         if not _usable(via, subnet):
             yield ("dhcp", "routes", str(target)), f"the route to {target} goes by {via}, which is not in {subnet}"
 

@@ -15,6 +15,7 @@ TFTP_SERVER, BOOT_FILE, USER_CLASS, CLIENT_ARCH, CLIENT_NDI, CLIENT_UUID, IPXE =
 BROADCAST = 0x8000
 _HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 _NOWHERE = IPv4Address(0)
+_SHOWN = 255  # characters: RFC 3396 lets an option grow to any length
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Message:
 
     @property
     def type(self) -> int:
-        """Option 53; 0 when it is absent (plain BOOTP)."""
-        return self.options.get(MESSAGE_TYPE, b"\0")[0]
+        """Option 53; 0 when it is absent (plain BOOTP) or empty."""
+        return (self.options.get(MESSAGE_TYPE) or b"\0")[0]
 
     def text(self, code: int) -> str:
         """An option as text without its closing zero, only what can be printed."""
@@ -51,7 +52,8 @@ class Message:
 def printable(raw: bytes) -> str:
     """Bytes of the network as text that a terminal shows without harm."""
     text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in text)
+    shown = "".join(c if c.isprintable() else "?" for c in text[: _SHOWN + 1])
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
 
 
 def encode(message: Message) -> bytes:

@@ -12,6 +12,8 @@ Mode = Literal["router", "proxy", "server"]
 _LEASE = re.compile(r"[1-9]\d{0,5}[mhd]|infinite")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
+_SHORTEST = 120  # seconds: dnsmasq gives no shorter lease
+_PREFIXES = range(8, 31)  # of a network that has room for the master, a router and a machine
 INFINITE = 0xFFFFFFFF  # RFC 2131 section 3.3
 
 
@@ -58,16 +60,28 @@ def _address(text: object) -> object:
         raise ValueError(f"{text!r} is not an IPv4 address") from wrong
 
 
+def _seconds(lease: str) -> int:
+    return INFINITE if lease == "infinite" else int(lease[:-1]) * _SECONDS[lease[-1]]
+
+
 def _lease(text: str) -> str:
     if not _LEASE.fullmatch(text):
         raise ValueError(f"{text!r} is not a lease time; write a number and m, h or d, like 12h")
+    if not _SHORTEST <= _seconds(text) <= INFINITE:
+        raise ValueError(f"a lease of {text} is not possible; write 2m to 49710d, or infinite")
     return text
 
 
 def _domain(text: str) -> str:
     if not _DOMAIN.fullmatch(text) or ".." in text:
-        raise ValueError(f"{text!r} is not a domain name")
+        raise ValueError(f"{text!r} is not a domain name; write it in small letters, like rack.example")
     return text
+
+
+def _has_room(network: IPv4Network) -> IPv4Network:
+    if network.prefixlen not in _PREFIXES:
+        raise ValueError(f"{network} is no network of machines; write its prefix too (/8 to /30), like 10.0.0.0/24")
+    return network
 
 
 def read_short(value: object) -> object:
@@ -86,7 +100,7 @@ class DhcpSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     mode: Mode = "router"
     other_servers: Literal["refuse", "allow"] = "refuse"
-    subnet: Subnet | None = None
+    subnet: Annotated[Subnet, AfterValidator(_has_room)] | None = None
     ranges: tuple[AddressRange, ...] = ()
     router: Address | None = None
     dns: tuple[Address, ...] = ()
@@ -98,7 +112,7 @@ class DhcpSettings(BaseModel):
     @property
     def lease_seconds(self) -> int:
         """The lease time in seconds."""
-        return INFINITE if self.lease == "infinite" else int(self.lease[:-1]) * _SECONDS[self.lease[-1]]
+        return _seconds(self.lease)
 
 
 DhcpSection = Annotated[DhcpSettings, BeforeValidator(read_short)]
