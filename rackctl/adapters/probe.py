@@ -7,8 +7,10 @@ import http.client
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 from rackctl.core.tree import Tree
@@ -139,32 +141,53 @@ def hash_http(address: str, port: int, target: str, most: int, limit: float) -> 
     target: path and query as they stand in the URL.
     """
     connection = http.client.HTTPConnection(address, port, timeout=min(limit, 10))
+    where, late = f"http://{address}:{port}{target}", threading.Event()
     try:
-        return _hash_http(connection, quote(target, safe=_IN_URLS), most, time.monotonic() + limit)
+        connection.connect()
+        with _cut_after(limit, connection.sock, late):
+            found = _hash_http(connection, quote(target, safe=_IN_URLS), most)
+    except OSError as wrong:
+        raise ServeError(f"no answer: {wrong}", where, "is that the address of an HTTP server?") from wrong
     finally:
         connection.close()
+    if late.is_set():
+        raise ServeError(f"the file did not come within {limit:g} s", where, "is that server overloaded?")
+    return found
 
 
-def _hash_http(
-    connection: http.client.HTTPConnection, target: str, most: int = 1 << 40, end: float = float("inf")
-) -> str:
-    """sha256 of one file, read in pieces: an initrd can have gigabytes. end: on the monotonic clock."""
+@contextmanager
+def _cut_after(limit: float, sock: socket.socket, late: threading.Event) -> Iterator[None]:
+    """End the connection after `limit` seconds: a server that drips bytes meets no timeout of a socket."""
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(limit, cut)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hash_http(connection: http.client.HTTPConnection, target: str, most: int = 1 << 40) -> str:
+    """sha256 of one file, read in pieces: an initrd can have gigabytes."""
     where = f"http://{connection.host}:{connection.port}{target}"
 
     def pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
         size = 0
-        while piece := answer.read1(1 << 20):
+        while piece := answer.read(1 << 20):
             size += len(piece)
             if size > most:
                 raise ServeError(f"the file is longer than {most} bytes", where, "no loader is that large")
-            if time.monotonic() > end:
-                raise ServeError(f"only {size} bytes came in time", where, "is that server overloaded?")
             yield piece
 
     try:
         connection.request("GET", target, headers={"User-Agent": AGENT})
-        answer = connection.getresponse()
-        found = _hash(pieces(answer))
+        with connection.getresponse() as answer:
+            found = _hash(pieces(answer))
     except (OSError, http.client.HTTPException) as wrong:
         raise ServeError(f"no answer: {wrong}", where, "a firewall on that TCP port? rackctl status") from wrong
     if answer.status != 200:

@@ -1,7 +1,9 @@
 """Servers that an audit is pointed at by a stranger: none of them may keep it for ever, fill its memory or break it."""
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +13,7 @@ from rackctl.adapters import probe
 from rackctl.dhcp import _outside
 from rackctl.errors import ServeError
 
-LIMIT = 1.0  # seconds
+LIMIT = 0.5  # seconds
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def http(*parts: bytes) -> Iterator[int]:
 )
 def test_a_tftp_server_that_misbehaves_is_left(answers: list[bytes], says: str) -> None:
     with tftp(answers) as port, pytest.raises(ServeError) as caught:
-        probe.read_tftp("127.0.0.1", "x.efi", timeout=0.3, tries=2, limit=LIMIT, port=port)
+        probe.read_tftp("127.0.0.1", "x.efi", timeout=0.2, tries=2, limit=LIMIT, port=port)
     assert says in caught.value.message
 
 
@@ -91,6 +93,27 @@ def test_an_http_server_that_misbehaves_is_left(parts: list[bytes], says: str) -
     with http(*parts) as port, pytest.raises(ServeError) as caught:
         probe.hash_http("127.0.0.1", port, "/x.efi", 1 << 20, LIMIT)
     assert says in caught.value.message
+
+
+def test_an_http_server_that_drips_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer, contextlib.suppress(OSError):
+                peer.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                for _ in range(100):
+                    peer.sendall(b"x")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(ServeError) as caught:
+            probe.hash_http("127.0.0.1", server.getsockname()[1], "/x.efi", 1 << 20, LIMIT)
+        assert "did not come within" in caught.value.message
+        assert time.monotonic() - began < 9
+        thread.join(5)
 
 
 def test_the_query_of_a_url_is_asked_for_too() -> None:
