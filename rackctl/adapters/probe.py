@@ -142,12 +142,16 @@ def hash_http(address: str, port: int, target: str, most: int, limit: float) -> 
     """
     connection = http.client.HTTPConnection(address, port, timeout=min(limit, 10))
     where, late = f"http://{address}:{port}{target}", threading.Event()
+    found = ""
     try:
         connection.connect()
         with _cut_after(limit, connection.sock, late):
             found = _hash_http(connection, quote(target, safe=_IN_URLS), most)
     except OSError as wrong:
         raise ServeError(f"no answer: {wrong}", where, "is that the address of an HTTP server?") from wrong
+    except ServeError:
+        if not late.is_set():
+            raise
     finally:
         connection.close()
     if late.is_set():
