@@ -2,18 +2,22 @@
 
 import hashlib
 import subprocess
+import tempfile
 import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _READY = {
     "dhcpd": "Server starting service",
     "kea": "DHCP4_STARTED",
     "dnsmasq": "DHCP, ",
     "neighbour": "peer: serving",
+    "perl": "perl: serving",
 }
 FOLDER = Path(__file__).parent
+LABEL = "org.rackctl.role=peers"
 
 
 def docker(*words: str, stdin: str | None = None, check: bool = True) -> str:
@@ -40,19 +44,19 @@ def check(kind: str, config: str) -> str:
 @contextmanager
 def serve(kind: str, config: str, bridge: str, *addresses: str):
     """Run the server in a network namespace of its own with a link into the bridge; yields its container's name."""
-    name = f"rackctl-dhcp-{uuid.uuid4().hex[:8]}"
+    name, net = f"rackctl-dhcp-{uuid.uuid4().hex[:8]}", addresses[0].rpartition(".")[0] if addresses else ""
     caps = [word for one in ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")
             for word in ("--cap-add", one)]  # fmt: skip
-    with subprocess.Popen(
+    with tempfile.TemporaryFile() as said, subprocess.Popen(
         ["docker", "run", "--rm", "-i", "--name", name, "--network", "none", "--cap-drop", "ALL", *caps,
-         "--label", "org.rackctl.role=peers", image(), "serve", kind, *addresses],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+         "--label", LABEL, "--label", f"net={net}", image(), "serve", kind, *addresses],
+        stdin=subprocess.PIPE, stdout=said, stderr=said, text=True,
     ) as child:  # fmt: skip
         try:
             child.stdin.write(config)
             child.stdin.close()
             _plug(name, bridge)
-            _await(name, _READY[kind])
+            _await(name, _READY[kind], said)
             yield name
         finally:
             docker("rm", "-f", name, check=False)
@@ -73,8 +77,8 @@ def _plug(name: str, bridge: str) -> None:
 def host(script: str) -> None:
     """Run a line of shell in the machine's own network namespace."""
     docker("run", "--rm", "--network", "host", "--pid", "host", "--cap-drop", "ALL", "--cap-add", "NET_ADMIN",
-           "--cap-add", "NET_RAW", "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--label",
-           "org.rackctl.role=peers", "--entrypoint", "sh", image(), "-c", script)  # fmt: skip
+           "--cap-add", "NET_RAW", "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--label", LABEL,
+           "--entrypoint", "sh", image(), "-c", script)  # fmt: skip
 
 
 @contextmanager
@@ -88,9 +92,10 @@ def open_bridge(bridge: str):
         host(f"iptables -D {rule}")
 
 
-def _await(name: str, word: str) -> None:
+def _await(name: str, word: str, said: IO[bytes]) -> None:
     for _ in range(150):
-        log = docker("logs", name, check=False)
+        said.seek(0)
+        log = said.read().decode(errors="replace")
         if word in log:
             return
         time.sleep(0.1)

@@ -11,6 +11,7 @@ case $kind in
         serve=(dnsmasq -k -C /tmp/config --port=0 --user=root --log-facility=- --log-dhcp --interface=rack0
             --dhcp-leasefile=/tmp/leases --pid-file=) ;;
     ignition) check=(ignition-validate /tmp/config) serve=(false) ;;
+    perl) check=(perl -c /tmp/config) serve=(perl /tmp/config) ;;   # a server that a test wrote, to misbehave
     neighbour) check=(true) serve=(sleep infinity) ;;   # serves nothing: it keeps the carrier of the bridge up
     *) echo "peer: no server $kind" >&2; exit 2 ;;
 esac
