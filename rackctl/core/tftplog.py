@@ -33,7 +33,7 @@ _CANNOT = re.compile(r"cannot (?:access|read) ([^:]+): (.+)")
 _DHCP = re.compile(r"(?:\d{1,10} )?(DHCP[A-Z]+|PXE|BOOTP)\([^)]{1,32}\)(?: (.*))?", re.ASCII)
 _DULL = re.compile(
     r"started, |compile time options|TFTP root is|TFTP (?:single port|no blocksize)|DHCP, |DHCP packet|exiting on"
-    r"|asynchronous|unsupported request from "
+    r"|asynchronous|unsupported request from |no address range available for "
     r"|warning: |read /|using |reading /|cleared cache|IPv6 |PXE |(?:\d{1,10} )?(?:available DHCP|client provides name"
     r"|vendor class|user class|tags: |requested options|next server|broadcast response|sent size"
     r"|bootfile name|server name"
