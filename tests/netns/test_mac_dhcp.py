@@ -340,10 +340,13 @@ def test_the_responder_alone_is_silent_for_all_but_macs(lab: Netlab) -> None:
         garbage = ["01", "0101", "010108", "01010102", "01010202020101050203", "ff" * 40, "0101020804"]
         garbage += ["010102" + "0804" * 60]
         lab.ask(*[{"do": "inform", "class": CLASS + "Macmini6,2", "vendor": raw, "wait": 0.05} for raw in garbage])
-        shown, orders = lab.ask(
-            listing(), {**select(first), "vendor": f"01010202020101050200440804{first.encode().hex()}03040a630002"}
+        shown, highest, orders = lab.ask(
+            listing(),
+            listing(port=1023),
+            {**select(first), "vendor": f"01010202020101050200440804{first.encode().hex()}03040a630002"},
         )
     assert refusal(shown, 68, RESPONDER, types=(1,)) == "", "garbage did not kill it"
+    assert refusal(highest, 1023, RESPONDER, types=(1,)) == ""
     assert refusal(orders, 68, RESPONDER, types=(2,)) == ""
 
 
