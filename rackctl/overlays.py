@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import fsync
 from pathlib import Path
 
 from rackctl.adapters.fetch import Artifact, Store, fetch_file
@@ -114,7 +115,10 @@ def _make(
         report(f"packing the initrd overlay for {os}: {len(entries)} entries")
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_suffix(".new")
-        aside.write_bytes(pack_for(entries, initrd.path.read_bytes(), links, str(initrd.path)))
+        with open(aside, "wb") as handle:
+            handle.write(pack_for(entries, initrd.path.read_bytes(), links, str(initrd.path)))
+            handle.flush()
+            fsync(handle.fileno())  # it is taken by its name the next time, and not looked at again
         aside.rename(file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Overlay(f"overlay-{digest[:12]}.cpio.gz", digest, file)

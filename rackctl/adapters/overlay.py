@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import stat
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from rackctl.adapters.fetch.archive import open_archive
 from rackctl.core.cpio import Entry
-from rackctl.errors import ConfigError, FetchError
+from rackctl.errors import ConfigError, FetchError, RackError
 
 MOST = 512 << 20  # bytes; an overlay is loaded into the node's RAM
 
@@ -56,5 +55,7 @@ def read_package(deb: Path) -> Iterator[Entry]:
                 elif one.isreg():
                     content = tar.extractfile(one)
                     yield Entry(name, stat.S_IFREG | (one.mode & 0o777), content.read() if content else b"")
-    except (tarfile.TarError, EOFError, OSError) as wrong:
-        raise FetchError(f"broken package: {wrong}", str(deb), "fetch it again") from wrong
+    except RackError:
+        raise
+    except Exception as wrong:  # tarfile and the decompressors raise a dozen kinds for broken input
+        raise FetchError(f"broken package: {type(wrong).__name__}: {wrong}", str(deb), "fetch it again") from wrong

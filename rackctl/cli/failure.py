@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from rackctl import __version__
+from rackctl.cli.out import plain
 from rackctl.errors import BusyError, ConfigError, InternalError, RackError
 
 STOPPED = 130  # 128 + SIGINT, as shells report it
@@ -35,7 +36,7 @@ def tell_failure(error: BaseException, argv: Sequence[str]) -> int:
     found = as_rack_error(error)
     if isinstance(found, InternalError):
         found.remedy = _report(error, argv)
-    print(f"rackctl: {found}", file=sys.stderr)
+    print(plain(f"rackctl: {found}"), file=sys.stderr)
     return found.exit_code
 
 

@@ -18,7 +18,12 @@ _MANY = 12  # files of one folder that are still named one by one
 
 def say(line: str) -> None:
     """One plain line, out at once: a pipe or a log shows progress too."""
-    typer.echo(line)
+    typer.echo(plain(line))
+
+
+def plain(text: str) -> str:
+    """The text with `?` for what no terminal should be told by a server or a machine: escape sequences and the like."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
 def show_bytes(size: int) -> str:

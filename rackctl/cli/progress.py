@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rackctl.cli.out import say
+from rackctl.cli.out import plain, say
 
 Report = Callable[[str], None]
 Progress = Callable[[str, int, int | None], None]
@@ -35,4 +35,4 @@ def live_progress(report: Report = say) -> Iterator[tuple[Report, Progress | Non
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done, total=total)
 
-        yield lambda line: bars.console.print(line, markup=False, highlight=False), show
+        yield lambda line: bars.console.print(plain(line), markup=False, highlight=False), show

@@ -13,7 +13,7 @@ from fake_github import GitHub
 from pysequoia import SignatureMode, Tsk
 
 from rackctl import overlays
-from rackctl.adapters.fetch import Store, Upstream, apt, fetch_release
+from rackctl.adapters.fetch import Store, Upstream, apt, archive, fetch_release
 from rackctl.adapters.fetch.apt import find_mirror, open_suite, read_listed
 from rackctl.adapters.fetch.archive import extract_member
 from rackctl.adapters.fetch.signatures import load_keys
@@ -22,7 +22,7 @@ from rackctl.core.catalog import Catalog, Entry, Keys, parse_entry
 from rackctl.core.debian import find_package, parse_release, parse_sources, parse_stanza
 from rackctl.core.lock import LockedFile, LockedRelease
 from rackctl.core.overlay import InitrdOverlay, choose_firmware
-from rackctl.errors import FetchError
+from rackctl.errors import BusyError, FetchError
 
 ENTRY = """\
 title: Tiny
@@ -229,6 +229,18 @@ def test_a_broken_archive_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(FetchError):
         extract_member(tmp_path / "x", "a", tmp_path / "out")
+    with pytest.raises(FetchError):
+        list(read_package(tmp_path / "x"))
+
+
+def test_a_full_disk_is_no_broken_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.deb").write_bytes(make_deb({"a": b"k"}))
+    monkeypatch.setattr(archive, "SPARE", 1 << 60)
+    with pytest.raises(BusyError, match="no room to unpack a, 1 bytes"):
+        extract_member(tmp_path / "x.deb", "a", tmp_path / "out")
+    monkeypatch.setattr(archive, "SPARE", 0)
+    with pytest.raises(BusyError, match="no room to unpack a"):
+        extract_member(tmp_path / "x.deb", "a", Path("/dev/full"))
 
 
 def test_aptos_configuration_in_both_forms() -> None:

@@ -15,6 +15,10 @@ import pytest
 from fake_github import GitHub, release
 from real_cli import RACKCTL, run_cli
 
+from rackctl.cli.failure import tell_failure
+from rackctl.cli.out import say
+from rackctl.errors import FetchError
+
 ROOT = Path(__file__).parent.parent.parent
 RACK = """\
 server: {address: 127.0.69.2}
@@ -115,7 +119,7 @@ def test_in_a_pipe_the_output_is_plain_lines(rack: Path, env: dict[str, str], wo
     assert done.returncode == 0, done.stderr
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", done.stdout + done.stderr)
     if words == ["fetch"]:
-        assert re.search(r"^initrd: .*MiB/s", done.stdout, flags=re.M), "a line each two seconds"
+        assert re.search(r"^rancheros v1\.5\.8 initrd: .*MiB/s", done.stdout, flags=re.M), "a line each two seconds"
 
 
 def on_terminal(rack: Path, env: dict[str, str], *words: str) -> str:
@@ -178,3 +182,12 @@ def _wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_server_does_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "the server answered 404 \x1b]0;x\x07\x1b[2J\u202e"
+    assert tell_failure(FetchError(evil, "http://h/\x9b31m"), []) == 4
+    say(evil)
+    found = capsys.readouterr()
+    for text in (found.err, found.out):
+        assert "404 ?]0;x??[2J" in text and all(char.isprintable() or char == "\n" for char in text)

@@ -15,7 +15,7 @@ from rackctl.core.bootscript import render_boot_script
 from rackctl.core.catalog import Catalog, choose_version, fill, find_wish, parse_entry
 from rackctl.core.config.render import render_config
 from rackctl.core.config.sources import Inputs
-from rackctl.core.load import parse_rack
+from rackctl.core.load import parse_os, parse_rack
 from rackctl.errors import ConfigError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "catalog"
@@ -77,6 +77,9 @@ def test_an_os_that_is_not_there_for_arm64_is_refused_with_its_line() -> None:
     text = "server: {address: 10.98.101.1}\nos:\n  name: rancheros\n  version: v1.5.x\n  arch: arm64\n"
     with pytest.raises(ConfigError, match="rancheros is not there for arm64, only for amd64"):
         parse_rack(text)
+    with pytest.raises(ConfigError, match="only for amd64"):
+        parse_os("memtest86+", "", Catalog(), "arm64")
+    assert parse_os("debian", "", Catalog(), "arm64").path == "debian/13-arm64"
     with pytest.raises(ConfigError, match="amd64"):
         parse_rack(text.replace("arm64", "riscv"))
 
