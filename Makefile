@@ -30,7 +30,7 @@ check: venv ## lint, format, types, import contracts
 
 test: check engine ## everything, the real boots among them
 	@bash scripts/test-tools.sh
-	@pytest
+	@bash scripts/test.sh
 
 bench: venv engine ## the short benchmarks; RACK=DIR, a rack that is up, for those of the services
 	@RACK="$(RACK)" bash bench/run.sh

@@ -133,6 +133,7 @@ def test_reading_as_lines_come_is_reading_at_the_end(tmp_path):
     assert [t.to_json() for t in piecewise.timelines(2e9)] == [t.to_json() for t in whole.timelines(2e9)]
 
 
+@pytest.mark.serial
 def test_ten_thousand_unknown_machines_in_a_minute_are_bounded(tmp_path):
     work = make_rack(tmp_path)
     lines = [line for n in range(10_000) for log, line in boot_lines(n) if log == "http" and "/boot/" in line]

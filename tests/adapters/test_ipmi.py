@@ -124,6 +124,7 @@ def test_check(sim: Sim) -> None:
     assert outcome.facts["LAN: Subnet Mask"] == "0.0.0.0"
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("verb", [Verb.STATUS, Verb.SENSORS])
 def test_each_failure_has_its_name(sim: Sim, verb: Verb) -> None:
     wrong = sim.order(verb, secret="not-it")
@@ -171,6 +172,7 @@ def test_a_password_may_hold_what_shells_and_lists_trip_over(sim: Sim) -> None:
     assert (outcome.fault, outcome.text) == (Fault.AUTH, "wrong password")
 
 
+@pytest.mark.serial
 def test_a_hung_bmc_is_named_and_works_again_when_it_goes_on(sim: Sim) -> None:
     sim.signal("STOP")
     try:
@@ -182,12 +184,14 @@ def test_a_hung_bmc_is_named_and_works_again_when_it_goes_on(sim: Sim) -> None:
     assert run(sim.order(Verb.STATUS))[0].state == "off"
 
 
+@pytest.mark.serial
 def test_a_slow_bmc_is_waited_for(sim: Sim) -> None:
     sim.set("slow", "2")
     (outcome,) = run(sim.order(Verb.ON, timeout=8))
     assert (outcome.fault, outcome.state) == (None, "on")
 
 
+@pytest.mark.serial
 def test_no_answer_to_a_command_is_ambiguous_and_never_sent_again(sim: Sim) -> None:
     sim.set("power", "1")
     sim.set("slow", "4")
@@ -198,6 +202,7 @@ def test_no_answer_to_a_command_is_ambiguous_and_never_sent_again(sim: Sim) -> N
     assert sim.calls() == ["set reset 1"]
 
 
+@pytest.mark.serial
 def test_a_bmc_that_restarts_while_the_machine_comes_up(sim: Sim) -> None:
     sim.set("power", "1")
 
@@ -223,6 +228,7 @@ def containers(since: str) -> list[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.serial
 def test_a_batch_is_one_container_and_a_dead_bmc_delays_nobody(sims: list[Sim]) -> None:
     for sim in sims:
         sim.reset()
@@ -245,6 +251,7 @@ def test_a_batch_is_one_container_and_a_dead_bmc_delays_nobody(sims: list[Sim]) 
     assert wall < 4 + 3
 
 
+@pytest.mark.serial
 def test_a_staggered_start(sims: list[Sim]) -> None:
     orders = [sim.order(Verb.STATUS, delay=float(number)) for number, sim in enumerate(sims[:3])]
     begin, times = time.monotonic(), []

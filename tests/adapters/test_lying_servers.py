@@ -78,7 +78,7 @@ def kept(store: Store) -> list[str]:
 
 
 @pytest.mark.parametrize("tenth", range(1, 10))
-@pytest.mark.parametrize("digest", [sha(BODY), None])
+@pytest.mark.parametrize("digest", [sha(BODY), None], ids=["pinned", "any"])
 def test_a_cut_at_each_tenth_is_resumed(script: Script, store: Store, tenth: int, digest: str | None) -> None:
     cut, size = len(BODY) * tenth // 10, len(BODY)
     rest = says("206 x", BODY[cut:], ETag='"a"', Content_Range=f"bytes {cut}-{size - 1}/{size}")
@@ -102,7 +102,7 @@ def test_a_part_that_was_not_asked_for_is_never_kept(script: Script, store: Stor
 
 
 @pytest.mark.parametrize("tag", ['"b"', ""])
-@pytest.mark.parametrize("digest", [None, sha(BODY)])
+@pytest.mark.parametrize("digest", [None, sha(BODY)], ids=["any", "pinned"])
 def test_two_versions_are_not_mixed_by_a_server_without_if_range(
     script: Script, store: Store, tag: str, digest: str | None
 ) -> None:

@@ -101,6 +101,7 @@ def blessed(rack: Path, name: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, timeout=20).stdout.strip()
 
 
+@pytest.mark.serial
 def test_all_at_once_and_each_says_what_became_of_it(rack: Path) -> None:
     start = time.monotonic()
     _, out = bless(rack, "--all", "--json")

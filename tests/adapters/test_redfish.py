@@ -103,6 +103,7 @@ def test_certificates(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> No
     assert run(emulator.order(Verb.STATUS, ca=None)).fault is Fault.TLS
 
 
+@pytest.mark.serial
 def test_nobody_there_and_hung(emulator: Emulator) -> None:
     begin = time.monotonic()
     assert run(emulator.order(Verb.STATUS, port=1)).fault is Fault.UNREACHABLE

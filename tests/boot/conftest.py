@@ -1,5 +1,6 @@
 """A rack on the lab's network, driven as a user drives it: by the rackctl program."""
 
+import ipaddress
 import json
 import os
 import subprocess
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
-# A network of the tests' own: a rack or a lab that the user has up is not touched.
-NETWORK = os.environ.setdefault("RACKCTL_LAB", "10.98.77.1/24")
+# Networks of the tests' own: a rack or a lab that the user has up is not touched. The next worker has the next one.
+FIRST = ipaddress.IPv4Interface(os.environ.get("RACKCTL_LAB", "10.98.76.1/24")).ip
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+NETWORK = os.environ["RACKCTL_LAB"] = f"{FIRST + 256 * WORKER}/24"
+BMC_NETWORK = f"{FIRST + 256 * 128}/24"  # of the one rack with BMCs
 ADDRESS = NETWORK.partition("/")[0]
 RACKCTL = Path(sys.executable).with_name("rackctl")
 

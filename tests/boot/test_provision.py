@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from boot.conftest import BMC_NETWORK
+
 RACKCTL = str(Path(sys.executable).with_name("rackctl"))
 pytestmark = [pytest.mark.boot, pytest.mark.engine]
 
@@ -20,7 +22,7 @@ class Lab:
 
     def __init__(self, rack: Path) -> None:
         self.rack = rack
-        self.env = {**os.environ, "RACKCTL_LAB": "10.98.205.1/24"}
+        self.env = {**os.environ, "RACKCTL_LAB": BMC_NETWORK}
 
     def run(self, *words: str, code: int = 0) -> str:
         argv = [RACKCTL, *words, "--rack", str(self.rack)]

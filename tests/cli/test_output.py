@@ -160,6 +160,7 @@ def test_no_color_is_honoured_on_a_terminal(rack: Path, env: dict[str, str]) -> 
         assert not COLOURS.search(on_terminal(rack, {**env, "NO_COLOR": "1"}, *words))
 
 
+@pytest.mark.serial
 def test_ctrl_c_ends_with_130_and_nothing_kept(rack: Path, env: dict[str, str], hub: GitHub) -> None:
     hub.pace = 5.0
     child = subprocess.Popen(

@@ -44,6 +44,7 @@ def boot_lines(n, machines=200):
     )
 
 
+@pytest.mark.serial
 def test_a_million_lines_fold_in_ten_seconds():
     """Processor time of the quickest of five parts: other work on the machine slows a part down by half."""
     lines = [pair for n in range(LINES // 10) for pair in boot_lines(n)]
