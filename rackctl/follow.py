@@ -10,9 +10,11 @@ import heapq
 import json
 import os
 from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from rackctl.adapters.inventories import read_installed, read_inventories
+from rackctl.adapters.inventories import Inventories, read_installed
 from rackctl.adapters.logs import KEPT_BOOTS, open_logs
 from rackctl.core.events import Event, Stage
 from rackctl.core.fold import Fold
@@ -35,28 +37,31 @@ class Follower:
         self.fold = Fold(most=KEPT_BOOTS, known=known.names)
         self.counts: Counter[Stage] = Counter()
         self._logs = open_logs(work / "logs")
+        self._inventories = Inventories(work / "inventory")
         self._waiting: list[tuple[float, int, Event]] = []
         self._order = 0
         self._written: dict[str, object] = {}
         self._stream = _Stream(work / "status" / "events.jsonl")
 
-    def read(self, now: float, keep: int | None = STREAMED) -> list[Event]:
-        """Fold what is new and at least LATE seconds old; the last `keep` events that were folded (None: all).
+    def read(self, now: float, each: Callable[[Event], None] | None = None) -> list[Event]:
+        """Fold what is new and at least LATE seconds old; `each` sees every event of it, the last STREAMED are given.
 
         Of a log that is far ahead of this clock (which was set back) nothing waits.
         """
-        taken: deque[Event] = deque(maxlen=keep)
+        taken: deque[Event] = deque(maxlen=STREAMED)
         for event in heapq.merge(*(log.read() for log in self._logs), key=lambda event: event.time):
             self._order += 1
             heapq.heappush(self._waiting, (event.time, self._order, event))
             while len(self._waiting) > MOST_WAITING:
-                taken.append(self._take())
+                taken.append(self._take(each))
         while self._waiting and not now - LATE < self._waiting[0][0] <= now + LATE:
-            taken.append(self._take())
+            taken.append(self._take(each))
         return list(taken)
 
-    def _take(self) -> Event:
+    def _take(self, each: Callable[[Event], None] | None) -> Event:
         event = heapq.heappop(self._waiting)[2]
+        if each:
+            each(event)
         if event.ip and event.ip == self.known.server:
             return event
         self.fold.feed(event)
@@ -67,14 +72,18 @@ class Follower:
         """Every boot that is remembered."""
         return judge_boots(self.fold, now)
 
+    def know(self) -> Known:
+        """What is known now beside the logs."""
+        return replace(
+            self.known,
+            inventories=self._inventories.read(self.known.names),
+            installed=read_installed(self.work / "state" / "installed"),
+        )
+
     def status(self, now: float, *, live: bool) -> dict[str, object]:
         """What there is to show now."""
-        known = Known(
-            self.known.names, self.known.unknown, self.known.port, self.known.server,
-            read_inventories(self.work / "inventory"), read_installed(self.work / "state" / "installed"),
-        )  # fmt: skip
         return make_status(
-            self.timelines(now), known, now, live=live, forgotten=self.fold.forgotten,
+            self.timelines(now), self.know(), now, live=live, forgotten=self.fold.forgotten,
             strange_lines=sum(log.unknown_count for log in self._logs),
         )  # fmt: skip
 
@@ -87,8 +96,8 @@ class Follower:
         if not same or not isinstance(before, float) or now - before > HEARTBEAT or before > now:
             self._written = status
             folder = self.work / "status"
-            replace(folder / "status.json", json.dumps(status, separators=(",", ":")).encode())
-            replace(folder / "metrics.prom", render_metrics(status, self.counts).encode())
+            write_aside(folder / "status.json", json.dumps(status, separators=(",", ":")).encode())
+            write_aside(folder / "metrics.prom", render_metrics(status, self.counts).encode())
         return status
 
 
@@ -103,7 +112,7 @@ class _Stream:
         lines = [json.dumps(event.to_json(), separators=(",", ":")).encode() + b"\n" for event in events]
         data = b"".join(lines)
         if self._size is None or self._size + len(data) > STREAM_BYTES:
-            replace(self.file, data)
+            write_aside(self.file, data)
             self._size = len(data)
         elif data:
             with open(self.file, "ab") as handle:
@@ -111,7 +120,7 @@ class _Stream:
             self._size += len(data)
 
 
-def replace(file: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_aside(file: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write aside, then rename: a reader sees the old file or the new one."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     aside.write_bytes(data)

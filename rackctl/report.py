@@ -6,25 +6,24 @@ import time
 from collections.abc import Mapping
 
 from rackctl.adapters.folder import RackFolder
-from rackctl.adapters.inventories import read_installed, read_inventories
+from rackctl.adapters.inventories import read_inventory
 from rackctl.core.adopt import add_nodes
+from rackctl.core.diagnosis import Context
 from rackctl.core.model import Rack, hyphenate, parse_mac
 from rackctl.core.status import Known
 from rackctl.errors import ConfigError
-from rackctl.follow import Follower, replace
+from rackctl.follow import Follower, write_aside
 
 _NOW = float("inf")  # nothing waits for what the other log may still bring
 
 
 def find_known(folder: RackFolder, rack: Rack) -> Known:
-    """What is known beside the logs."""
+    """What rack.yml says of its machines."""
     return Known(
         names={node.mac: name for name, node in rack.nodes.items()},
         unknown=rack.unknown,
         port=rack.server.http_port,
         server=rack.server.address,
-        inventories=read_inventories(folder.inventory),
-        installed=read_installed(folder.installed),
     )
 
 
@@ -69,7 +68,12 @@ def write_nodes(folder: RackFolder, nodes: Mapping[str, str]) -> None:
     with folder.lock():
         text = file.read_bytes().decode()
         mode = file.stat().st_mode & 0o777
-        replace(file.resolve(), add_nodes(text, nodes, str(file)).encode(), mode=mode)
+        write_aside(file.resolve(), add_nodes(text, nodes, str(file)).encode(), mode=mode)
+
+
+def find_context(folder: RackFolder, rack: Rack, mac: str) -> Context:
+    """What a diagnosis of this machine may know beyond the logs."""
+    return Context(read_inventory(folder.inventory, mac), config_findings(folder, rack, mac), rack.server.http_port)
 
 
 def config_findings(folder: RackFolder, rack: Rack, mac: str) -> tuple[str, ...]:

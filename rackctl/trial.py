@@ -10,25 +10,47 @@ from pathlib import Path
 from rackctl.adapters import engine, lab
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.logs import Log, open_logs, read_events
-from rackctl.core.catalog import Catalog
+from rackctl.core.catalog import Catalog, Entry
 from rackctl.core.dhcp.arch import arch_by_key
 from rackctl.core.dhcp.arch import loader_for as loader_for_arch
+from rackctl.core.diagnosis import Context, Diagnosis, diagnose
 from rackctl.core.events import Event, Stage
 from rackctl.core.fold import stage_name
 from rackctl.core.model import Rack
+from rackctl.core.repeat import find_repeat
 from rackctl.core.tftplog import parse_tftp_line
-from rackctl.core.timeline import Timeline, fold_events, latest_by_mac
+from rackctl.core.timeline import Timeline, fold_events
 from rackctl.errors import BootError, ConfigError, ServeError
 
 # 52:54:00 is QEMU's, so nobody's card.
 UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02", "uefi-ia32": "52:54:00:1a:b0:03"}
-# Seconds. A virtual machine under TCG on two busy cores takes up to five times its usual 12 s.
+# Seconds. A virtual machine under TCG on two busy cores takes up to five times its usual: 5 s between two signs of life
+# of the discovery OS, 54 s from the kernel of Debian's installer to its first request; other systems are as large.
 SILENCE = 45.0
+INSTALLER_SILENCE = 300.0
+_INSTALLERS = frozenset({"preseed", "autoinstall", "autoyast", "k3os"})  # kinds of config
+_SMALL = frozenset({"none", "cloud-config"})
 _LIVELY = 4  # times the silence that a starting kernel may take as long as it writes to its console
 _TICK = 0.2
 _LOGGED = 1.0  # a log line may come this much later than what it tells of
 
 Watch = Callable[[Timeline], None]
+
+
+class Stuck(BootError):
+    """A boot that did not reach its goal. timeline: how far it came, None before its first sign of life."""
+
+    def __init__(
+        self, message: str, remedy: str, timeline: Timeline | None = None, diagnosis: Diagnosis | None = None
+    ) -> None:
+        super().__init__(message, "lab", remedy)
+        self.timeline = timeline
+        self.diagnosis = diagnosis
+
+    def to_json(self) -> dict[str, object]:
+        """The timeline as JSON, with a diagnosis as `rackctl timeline --json` has it; the reason alone without one."""
+        timeline = {"verdict": "stuck", "reason": self.message} if self.timeline is None else self.timeline.to_json()
+        return {**timeline, "diagnosis": [self.diagnosis.to_json()] if self.diagnosis else []}
 
 
 @dataclass(frozen=True)
@@ -57,10 +79,22 @@ def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
     )
 
 
+def choose_patience(rack: Rack, mac: str, catalog: Catalog) -> tuple[float, Stage]:
+    """Seconds of silence that its OS may take, and the stage that counts as done: an installer never checks in."""
+    entry = _entry(rack, mac, catalog)
+    installer = entry.config.kind in _INSTALLERS
+    patient = installer or (entry.config.kind not in _SMALL and entry.boot == "kernel")
+    return INSTALLER_SILENCE if patient else SILENCE, Stage.CONFIG if installer else Stage.CHECKIN
+
+
+def _entry(rack: Rack, mac: str, catalog: Catalog) -> Entry:
+    node = next((one for one in rack.nodes.values() if one.mac == mac), None)
+    return catalog.get(rack.os_of(node).name)
+
+
 def choose_memory(rack: Rack, mac: str, catalog: Catalog) -> int:
     """MiB that the machine with this MAC needs for its OS, and 768 at the least."""
-    node = next((one for one in rack.nodes.values() if one.mac == mac), None)
-    return max(768, catalog.get(rack.os_of(node).name).min_ram)
+    return max(768, _entry(rack, mac, catalog).min_ram)
 
 
 def boot_machine(
@@ -70,22 +104,31 @@ def boot_machine(
     watch: Watch,
     silence: float = SILENCE,
     until: Stage = Stage.CHECKIN,
+    context: Callable[[], Context] = Context,
 ) -> Trial:
     """Power the machine on and follow it until that stage is reached; installers never check in.
 
     image: the lab's. watch is called with each new state of the timeline. silence: seconds without a sign of life after
-    which it counts as stuck.
+    which it counts as stuck; so does a machine that goes round. context: what a diagnosis may know beyond the logs.
 
-    Raises BootError that names the failed stage with the last lines of the console, and EngineError.
+    Raises Stuck, which names the failed stage with the last lines of the console, and EngineError.
     """
     logs = open_logs(folder.logs, from_end=True)
     with lab.power_on(machine, image, lab.find_network(), folder.work / "lab") as running:
         logs.append(Log(running.router, parse_tftp_line))
-        timeline = _follow(logs, running, machine.mac, watch, silence, until)
+        timeline = _follow(logs, running, machine, watch, silence, until, context)
     return Trial(timeline, running.console)
 
 
-def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silence: float, until: Stage) -> Timeline:
+def _follow(
+    logs: list[Log],
+    running: lab.Running,
+    machine: lab.Machine,
+    watch: Watch,
+    silence: float,
+    until: Stage,
+    context: Callable[[], Context],
+) -> Timeline:
     allowed: dict[Stage, float] = {stage: silence for stage in Stage if stage is not Stage.CHECKIN}
     lively: dict[Stage, float] = {**allowed, Stage.INITRD: silence * _LIVELY}
     events: list[Event] = []
@@ -101,27 +144,45 @@ def _follow(logs: list[Log], running: lab.Running, mac: str, watch: Watch, silen
             silence=lively if running.writes(now) else allowed,
             power_on=start,
         )
-        timeline = latest_by_mac(found).get(mac)
+        boots = [one for one in found if one.mac == machine.mac]
+        timeline = boots[-1] if boots else None
         if timeline and (names := tuple(stage.name for stage in timeline.stages if stage.ok)) != seen:
             seen = names
             watch(timeline)
         if timeline and (timeline.verdict == "done" or any(one.ok and one.stage >= until for one in timeline.stages)):
             return timeline
-        if timeline and timeline.verdict == "stuck" and timeline.missing is not None:
-            raise _failed(stage_name(timeline.missing), timeline.reason, timeline.remedy, running)
+        if timeline and (diagnosis := _diagnose(boots, context)):
+            raise _failed(stage_name(timeline.missing or Stage.CHECKIN), running, timeline, diagnosis)
         if not alive:
             reached = seen[-1] if seen else "power-on"
-            raise _failed("lab", f"the virtual machine ended after {reached}: {running.complaints()}", "", running)
+            raise _failed("lab", running, timeline, text=f"the virtual machine ended after {reached}")
         if timeline is None and now - (start or asked) > silence + _LOGGED:
-            reason = f"the firmware asked for no address within {silence:.0f} s"
-            raise _failed("firmware", reason, "rackctl lab boot again; is the machine overloaded?", running)
+            text = f"the firmware asked for no address within {silence:.0f} s"
+            raise _failed("firmware", running, text=text, remedy="rackctl lab boot again; is the machine overloaded?")
         time.sleep(_TICK)
 
 
-def _failed(stage: str, reason: str, remedy: str, running: lab.Running) -> BootError:
-    tail = lab.last_lines(running.console)
-    shown = f"\nlast lines of the console ({running.console}):\n{tail}" if tail else ""
-    return BootError(f"stuck before {stage}: {reason}{shown}", where="lab", remedy=remedy or "rackctl status")
+def _diagnose(boots: list[Timeline], context: Callable[[], Context]) -> Diagnosis | None:
+    if boots[-1].verdict == "stuck":
+        return diagnose(boots[-1], context())[0]
+    return find_repeat(boots, context()) if len(boots) > 1 else None
+
+
+def _failed(
+    stage: str,
+    running: lab.Running,
+    timeline: Timeline | None = None,
+    diagnosis: Diagnosis | None = None,
+    *,
+    text: str = "",
+    remedy: str = "",
+) -> Stuck:
+    lines = [f"stuck before {stage}: {diagnosis.seen if diagnosis else f'{text}: {running.complaints()}'}"]
+    if diagnosis:
+        lines.append(f"usual causes ({diagnosis.code}): {diagnosis.causes}")
+    if tail := lab.last_lines(running.console):
+        lines.append(f"last lines of the console ({running.console}):\n{tail}")
+    return Stuck("\n".join(lines), remedy or (diagnosis.remedy if diagnosis else "rackctl status"), timeline, diagnosis)
 
 
 def loader_for(folder: RackFolder, firmware: str) -> str:

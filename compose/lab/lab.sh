@@ -140,15 +140,20 @@ hold_leash() {
 
 start_qemu() {
     # LAB_CONSOLE=ADDRESS:PORT: a virtual BMC reads the console there. LAB_BOOT=disk: nothing is asked of the network.
-    local console=stdio order=n rom='' first=,bootindex=0
+    local console=stdio order=n rom='' first=,bootindex=0 efirom=,romfile=
     [[ -z ${LAB_CONSOLE:-} ]] || console=tcp:$LAB_CONSOLE,server=on,wait=off
     [[ ${LAB_BOOT:-network} == network ]] || { order=c rom=,romfile= first=; }
+    # OVMF drives a virtio card by itself; any other needs the UEFI driver in the card's own ROM.
+    [[ ${LAB_NIC:-virtio} == virtio ]] || efirom=
     local -a args=(-m "$LAB_MEMORY" -nographic -monitor none -serial "$console" -device virtio-rng-pci
         -netdev "tap,id=n,ifname=$TAP,script=/usr/local/bin/lab.sh,downscript=no")
-    local system="type=1"
+    local system="type=1" card
+    # QEMU's names; e100 is Intel's 82551.
+    case ${LAB_NIC:-virtio} in virtio) card=virtio-net-pci ;; e100) card=i82551 ;; *) card=$LAB_NIC ;; esac
+    args+=(-rtc "base=${LAB_CLOCK:-utc}")
     if [[ $LAB_ACCEL == kvm ]]; then args+=(-accel kvm -cpu host); else args+=(-accel tcg -cpu max); fi
     case $LAB_FIRMWARE in
-        bios) args+=(-boot "$order" -device "virtio-net-pci,netdev=n,mac=$LAB_MAC$rom") ;;
+        bios) args+=(-boot "$order" -device "$card,netdev=n,mac=$LAB_MAC$rom") ;;
         uefi | uefi-ia32 | http)
             local ovmf=/usr/share/OVMF/OVMF
             [[ $LAB_FIRMWARE != uefi-ia32 ]] || ovmf+=32   # as in the Macs of 2006: a 64-bit processor behind 32-bit EFI
@@ -156,7 +161,7 @@ start_qemu() {
             args+=(-machine q35
                 -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.fd"
                 -drive "if=pflash,format=raw,file=$WORK/vars.fd"
-                -device "virtio-net-pci,netdev=n,mac=$LAB_MAC,romfile=$first")
+                -device "$card,netdev=n,mac=$LAB_MAC$efirom$first")
             [[ $order == n ]] || args+=(-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n
                 -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n)
             # OVMF tries PXE first, then IPv6; without them only UEFI HTTP boot is left.

@@ -9,17 +9,36 @@ from pathlib import Path
 from rackctl.core.events import parse_mac
 from rackctl.core.inventory import MAX_BYTES, Inventory, parse_inventory
 
-_MOST = 4096  # more than microhttp keeps
+MOST_BYTES = 2 << 20  # of files: what is remembered of them takes half as much again, whatever machines send
 
 
-def read_inventories(folder: Path) -> dict[str, Inventory]:
-    """MAC -> Inventory, by the name of the file: what stands inside is the machine's own word."""
-    found = {}
-    for name in sorted(_names(folder))[:_MOST]:
-        mac = parse_mac(name.removesuffix(".json"))
-        if mac and name.endswith(".json") and (inventory := read_inventory(folder, mac)):
-            found[mac] = inventory
-    return found
+class Inventories:
+    """The inventories of a folder as they are now; a file that did not change is not read again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._seen: dict[str, tuple[tuple[int, int, int], Inventory | None]] = {}
+
+    def read(self, first: Collection[str] = ()) -> dict[str, Inventory]:
+        """MAC -> Inventory, by the name of the file: what stands inside is the machine's own word.
+
+        Those of the MACs `first`, then the latest, until together they have MOST_BYTES.
+        """
+        found = []
+        for entry in _entries(self.folder):
+            mac = parse_mac(entry.name.removesuffix(".json")) if entry.name.endswith(".json") else None
+            if mac and (stat := _stat(entry)):
+                found.append((mac not in first, -stat.st_mtime_ns, mac, stat))
+        total, kept = 0, {}
+        for _, _, mac, stat in sorted(found, key=lambda one: one[:3]):
+            total += stat.st_size
+            if total > MOST_BYTES:
+                break
+            version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            old = self._seen.get(mac)
+            kept[mac] = old if old and old[0] == version else (version, read_inventory(self.folder, mac))
+        self._seen = kept
+        return {mac: inventory for mac, (_, inventory) in sorted(kept.items()) if inventory}
 
 
 def read_inventory(folder: Path, mac: str) -> Inventory | None:
@@ -62,7 +81,19 @@ def start_over(installed: Path, asked: Path, macs: Collection[str]) -> None:
 
 
 def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in _entries(folder)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return [entry.name for entry in os.scandir(folder)]
+        with os.scandir(folder) as found:
+            return list(found)
     except OSError:
         return []
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:  # pruned meanwhile
+        return None

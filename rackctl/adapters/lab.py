@@ -19,19 +19,25 @@ _CAPABILITIES = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SETGID")  # the la
 
 @dataclass(frozen=True)
 class Machine:
-    """A virtual machine. file: what the router's DHCP names; server: its next-server; memory in MiB."""
+    """A virtual machine. file: what the router's DHCP names; server: its next-server; memory in MiB.
+
+    nic: a card of compose/lab/lab.sh; clock: what its hardware clock says at power-on, like 2001-01-01T00:00:00 (UTC).
+    """
 
     mac: str
     firmware: str
     file: str
     server: str
     memory: int = 768
+    nic: str = "virtio"
+    clock: str = ""
     facts: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """What compose/lab/lab.sh reads."""
         named = {"MAC": self.mac, "FIRMWARE": self.firmware, "FILE": self.file, "SERVER": self.server}
-        return {f"LAB_{key}": value for key, value in {**named, "MEMORY": str(self.memory), **self.facts}.items()}
+        named |= {"MEMORY": str(self.memory), "NIC": self.nic, "CLOCK": self.clock or "utc"}
+        return {f"LAB_{key}": value for key, value in {**named, **self.facts}.items()}
 
 
 @dataclass(frozen=True)

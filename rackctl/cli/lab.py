@@ -39,6 +39,18 @@ class Until(StrEnum):
     checkin = "checkin"
 
 
+class Nic(StrEnum):
+    """A network card that QEMU has."""
+
+    virtio = "virtio"
+    e1000 = "e1000"
+    e1000e = "e1000e"
+    e100 = "e100"
+    pcnet = "pcnet"
+    rtl8139 = "rtl8139"
+    vmxnet3 = "vmxnet3"
+
+
 @lab.command()
 def up(
     nodes: Annotated[int, typer.Option(help="Virtual machines, each behind a BMC of its own (default: none).")] = 0,
@@ -116,9 +128,15 @@ def boot(
     os: Annotated[str, typer.Option(help="Play the first machine of rack.yml that boots this OS.")] = "",
     memory: Annotated[int, typer.Option(help="MiB of the virtual machine (default: what the OS needs).")] = 0,
     until: Annotated[
-        Until, typer.Option(help="The stage that counts as done; an installer never checks in.")
-    ] = Until.checkin,
-    silence: Annotated[float, typer.Option(help="Seconds without a sign of life after which it counts as stuck.")] = 45,
+        Until | None, typer.Option(help="The stage that counts as done (default: checkin; config for an installer).")
+    ] = None,
+    silence: Annotated[
+        float, typer.Option(help="Seconds without a sign of life after which it counts as stuck (default: by the OS).")
+    ] = 0,
+    nic: Annotated[Nic, typer.Option(help="The network card, to see whether an OS has its driver.")] = Nic.virtio,
+    clock: Annotated[
+        str, typer.Option(help="What its hardware clock says, UTC, like 2001-01-01T00:00:00 (default: the time).")
+    ] = "",
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -131,9 +149,11 @@ def boot(
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.lab import Machine
     from rackctl.core.events import Stage
+    from rackctl.report import find_context
 
     folder = RackFolder(rack)
     found = folder.read_rack()
+    _check_clock(clock)
     engine.check_engine()
     trial.require_services(folder)
     tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
@@ -144,7 +164,11 @@ def boot(
         file=trial.loader_for(folder, firmware.value),
         server=found.server.address,
         memory=memory or trial.choose_memory(found, mac, folder.catalog()),
+        nic=nic.value,
+        clock=clock,
     )
+    usual, goal = trial.choose_patience(found, mac, folder.catalog())
+    silence, goal = silence or usual, Stage[until.value.upper()] if until else goal
     image = imagebuild.build_image("lab", tell)
     tell(f"power on: {machine.mac} {machine.firmware}; console in {rack / '.rackctl' / 'lab'}")
     shown: set[str] = set()
@@ -155,5 +179,21 @@ def boot(
                 shown.add(stage.name)
                 tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
 
-    done = trial.boot_machine(folder, machine, image, watch, silence, Stage[until.value.upper()])
+    try:
+        done = trial.boot_machine(
+            folder, machine, image, watch, silence, goal, lambda: find_context(folder, found, mac)
+        )
+    except trial.Stuck as stuck:
+        if as_json:
+            say(json.dumps(stuck.to_json()))
+        raise
     say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))
+
+
+def _check_clock(clock: str) -> None:
+    import re
+
+    from rackctl.errors import ConfigError
+
+    if clock and not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", clock, re.ASCII):
+        raise ConfigError(f"--clock {clock!r} is no time", remedy="write it like 2001-01-01T00:00:00")

@@ -13,9 +13,7 @@ from rackctl.cli.app import JsonOption, RackOption, app
 from rackctl.cli.out import say, show_timeline
 
 if TYPE_CHECKING:
-    from rackctl.adapters.folder import RackFolder
     from rackctl.core.diagnosis import Context
-    from rackctl.core.model import Rack
     from rackctl.core.timeline import Timeline
 
 nodes = typer.Typer(invoke_without_command=True)
@@ -127,7 +125,7 @@ def timeline(
     """
     from rackctl.adapters.folder import RackFolder
     from rackctl.errors import BootError
-    from rackctl.report import follow, resolve
+    from rackctl.report import find_context, follow, resolve
 
     folder = RackFolder(rack)
     found = folder.read_rack()
@@ -139,7 +137,7 @@ def timeline(
         follower.read(now if watch else float("inf"))
         boots = [one for one in follower.timelines(now) if one.mac == mac]
         if len(boots) > boot:
-            text = _show(boots[: len(boots) - boot], _context(folder, found, mac), as_json)
+            text = _show(boots[: len(boots) - boot], find_context(folder, found, mac), as_json)
             if text != shown:
                 say(text if not shown else "\n" + text)
                 shown = text
@@ -153,29 +151,23 @@ def timeline(
         time.sleep(_TICK)
 
 
-def _context(folder: RackFolder, rack: Rack, mac: str) -> Context:
-    from rackctl.adapters.inventories import read_inventory
-    from rackctl.core.diagnosis import Context
-    from rackctl.report import config_findings
-
-    return Context(read_inventory(folder.inventory, mac), config_findings(folder, rack, mac), rack.server.http_port)
-
-
 def _show(boots: list[Timeline], context: Context, as_json: bool) -> str:
     from rackctl.core.diagnosis import diagnose, explain
+    from rackctl.core.repeat import find_repeat
     from rackctl.core.usual import compare, find_usual
 
     last, earlier = boots[-1], boots[:-1]
-    usual = find_usual(earlier)
+    usual, repeat = find_usual(earlier), find_repeat(boots, context)
     if as_json:
         more = {
-            "diagnosis": [one.to_json() for one in diagnose(last, context)],
+            "diagnosis": [one.to_json() for one in (*([repeat] if repeat else []), *diagnose(last, context))],
             "usual": usual.to_json() if usual else None,
             "compared": compare(last, usual) if usual else [],
             "earlier": [one.to_json() for one in earlier],
         }
         return json.dumps(last.to_json() | more)
     lines = [show_timeline(last), explain(last, context)]
+    lines += [f"  {repeat.seen}", f"  {repeat.causes}", f"  -> {repeat.remedy}"] if repeat else []
     lines += [f"  {line}" for line in (compare(last, usual) if usual else [])]
     if earlier:
         lines.append("earlier boots:")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rackctl.cli.app import RackOption, app
 from rackctl.cli.out import say
+
+if TYPE_CHECKING:
+    from rackctl.core.events import Event
+    from rackctl.core.timeline import Timeline
+    from rackctl.follow import Follower
 
 _TICK = 0.5
 _TRIES = 5
@@ -38,29 +44,30 @@ def watch(
     follower = follow(folder, found)
     hook = _Hook(folder.work / "announced", shlex.split(on_checkin)) if on_checkin else None
     names = follower.known.names
-    quiet = True  # what happened before is not told again
+    shown = once or as_json  # what happened before is told only to those who ask for all of it
+
+    def show(event: Event) -> None:
+        if shown:
+            say(json.dumps(event.to_json()) if as_json else _line(event, names))
+
     while True:
         now = time.time()
-        events = follower.read(float("inf") if once else now, None)
-        for event in events if not quiet or once or as_json else ():
-            say(json.dumps(event.to_json()) if as_json else _line(event, names))
+        events = follower.read(float("inf") if once else now, show)
         if folder.status.is_dir() and not found.status:
             follower.write(now, events)
         if hook:
-            hook.tell(follower.status(now, live=True))
+            hook.tell(follower, now)
         if once:
             return
-        quiet = False
+        shown = True
         time.sleep(_TICK)
 
 
-def _line(event: object, names: object) -> str:
-    from rackctl.core.events import Event
+def _line(event: Event, names: Mapping[str, str]) -> str:
     from rackctl.core.fold import stage_name
 
-    assert isinstance(event, Event) and hasattr(names, "get")  # noqa: S101 for the type checker alone
     at = time.strftime("%H:%M:%S", time.localtime(event.time))
-    who = names.get(event.mac, event.mac or event.ip)
+    who = names.get(event.mac or "", event.mac or event.ip)
     what = event.detail.get("uri") or event.detail.get("file") or event.detail.get("kind", "")
     failed = f"  FAILED: {event.detail.get('problem', '')}" if not event.ok else ""
     return f"{at}  {who:<17}  {stage_name(event.stage):<9}  {what}{failed}"
@@ -74,23 +81,37 @@ class _Hook:
         self.told = set(file.read_text().split()) if file.exists() else set()
         self.tries: dict[str, int] = {}
 
-    def tell(self, status: dict[str, object]) -> None:
+    def tell(self, follower: Follower, now: float) -> None:
+        from rackctl.core.events import Stage
+        from rackctl.core.status import make_node
+
+        boots: dict[str, list[Timeline]] = {}
+        for timeline in follower.timelines(now):
+            if timeline.mac and (timeline.mac in follower.known.names or follower.known.unknown != "ignore"):
+                boots.setdefault(timeline.mac, []).append(timeline)
+        up = (Stage.CHECKIN, Stage.JOINED)
+        new = [
+            mac
+            for mac, own in boots.items()
+            if mac not in self.told
+            and self.tries.get(mac, 0) < _TRIES
+            and any(stage.ok and stage.stage in up for one in own for stage in one.stages)
+        ]
+        known = follower.know() if new else follower.known
+        for mac in new:
+            self._run(mac, json.dumps(make_node(mac, boots[mac], known)).encode())
+
+    def _run(self, mac: str, said: bytes) -> None:
         from rackctl.adapters.proc import run
         from rackctl.errors import RackError
 
-        rows = status["nodes"]
-        assert isinstance(rows, list)  # noqa: S101 make_status wrote it
-        for row in rows:
-            mac = str(row["mac"])
-            if row["verdict"] != "done" or mac in self.told or self.tries.get(mac, 0) >= _TRIES:
-                continue
-            self.tries[mac] = self.tries.get(mac, 0) + 1
-            try:
-                run(self.argv, stdin=json.dumps(row).encode(), timeout=60, error=RackError)
-            except RackError as wrong:
-                say(f"the hook failed for {mac}, try {self.tries[mac]} of {_TRIES}: {wrong}")
-                continue
-            self.told.add(mac)
-            with open(self.file, "a") as handle:
-                handle.write(mac + "\n")
-            say(f"told the hook of {mac}")
+        self.tries[mac] = self.tries.get(mac, 0) + 1
+        try:
+            run(self.argv, stdin=said, timeout=60, error=RackError)
+        except RackError as wrong:
+            say(f"the hook failed for {mac}, try {self.tries[mac]} of {_TRIES}: {wrong}")
+            return
+        self.told.add(mac)
+        with open(self.file, "a") as handle:
+            handle.write(mac + "\n")
+        say(f"told the hook of {mac}")

@@ -69,6 +69,8 @@ def _no_loader(timeline: Timeline, context: Context) -> Diagnosis:
             "the DHCP server names a file that is not served: an old name, or one for another firmware",
             "compare option 67 with what `rackctl dhcp` prints; `rackctl up` writes the files again",
         )  # fmt: skip
+    if timeline.looped:
+        return _plain(timeline, context, "dhcp-loop")
     return _plain(timeline, context)
 
 
@@ -97,6 +99,12 @@ def _no_script(timeline: Timeline, context: Context) -> Diagnosis:
 
 def _no_kernel(timeline: Timeline, context: Context) -> Diagnosis:
     arch = timeline.facts.get("buildarch", "")
+    if timeline.looped:
+        return Diagnosis(
+            "script-loop", timeline.reason,
+            "the script ends, or chains itself, before it asks for a kernel, and the loader tries once more",
+            "see the machine's screen; `rackctl explain` shows the script that it is served",
+        )  # fmt: skip
     if timeline.problem == "status":
         return Diagnosis(
             "kernel-not-found", timeline.reason, "this OS release is not in the store, or its version was changed",

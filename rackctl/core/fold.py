@@ -14,6 +14,7 @@ from rackctl.core.events import Event, Stage
 
 WINDOW = 120.0
 LOOP_COUNT = 3
+AGAIN = 5  # so many addresses without a loader, or scripts without a kernel, within one boot are a circle
 RESTARTED = 5.0
 # A name of the module is found quicker than an enum's member, and these are asked for millions of times.
 _DHCP, _LOADER, _SCRIPT, _KERNEL = Stage.DHCP, Stage.LOADER, Stage.SCRIPT, Stage.KERNEL
@@ -51,8 +52,8 @@ class Boot:
     """A boot being folded. `cached` is for who judges it: emptied by every further event."""
 
     __slots__ = (
-        "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader", "loads",
-        "local", "looped", "mac", "reached", "stages", "started",
+        "again", "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader",
+        "loads", "local", "looped", "mac", "reached", "stages", "started",
     )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
@@ -64,6 +65,7 @@ class Boot:
         self.stages: dict[Stage, StageTime] = {}
         self.failure: Event | None = None
         self.looped = 0
+        self.again = 0  # how often the furthest stage came once more, where it should come once
         self.loader = ""  # the file that the firmware loaded: a loader may load more, a loop begins with the same again
         self.loads: deque[float] | None = None
         self.facts: dict[str, str] = {}
@@ -100,7 +102,7 @@ class Boot:
             if stage is _SCRIPT and detail.get("state") == "local":
                 self.local = True
         if stage > self.furthest:
-            self.furthest = stage
+            self.furthest, self.again = stage, 0
             self.stages[stage] = StageTime(stage, start, time, nbytes, ok, detail)
         else:
             self._add_again(event)
@@ -119,6 +121,8 @@ class Boot:
         """A stage that was tried before, or that later ones overtook."""
         time, stage, ok, start = event.time, event.stage, event.ok, event.start
         old = self.stages.get(stage)
+        if stage is self.furthest and ok and (stage is _SCRIPT or event.detail.get("kind") == "DHCPACK"):
+            self.again += 1
         if old is None or (ok and not old.ok):
             begun = start if old is None else min(old.start, start)
             self.stages[stage] = StageTime(stage, begun, time, event.nbytes, ok, event.detail)

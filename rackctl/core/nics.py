@@ -21,6 +21,7 @@ FIRMWARE = {
     "bnx2": Firmware("firmware-bnx2", True, "the card gives no link without it"),
     "bnx2x": Firmware("firmware-bnx2x", True, "the card gives no link without it"),
     "qede": Firmware("firmware-qlogic", True, "qed loads qed_init_values before the card starts"),
+    "e100": Firmware("firmware-misc-nonfree", True, "an 82551 card does not start without e100/d102e_ucode.bin"),
     "nfp": Firmware("firmware-netronome", True, "147 MB unpacked"),
     "ice": Firmware("firmware-intel-misc", False, "without ice.pkg the card runs in safe mode: one queue, no offloads"),
     "tg3": Firmware("firmware-misc-nonfree", False, "only some chips ask for tigon/*"),

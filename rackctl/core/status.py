@@ -9,6 +9,7 @@ from rackctl.core.diagnosis import Context, diagnose
 from rackctl.core.events import Stage
 from rackctl.core.fold import stage_name
 from rackctl.core.inventory import Inventory
+from rackctl.core.repeat import find_repeat
 from rackctl.core.timeline import Timeline
 from rackctl.core.usual import compare, find_usual
 
@@ -46,7 +47,7 @@ def make_status(
             boots.setdefault(mac, [])
     others = sorted((who for who in boots if who not in known.names), key=lambda who: _seen(boots[who]), reverse=True)
     shown = [*known.names, *others[:MAX_UNKNOWN]]
-    nodes = [_node(who, boots[who], known) for who in shown]
+    nodes = [make_node(who, boots[who], known) for who in shown]
     counts = {verdict: sum(node["verdict"] == verdict for node in nodes) for verdict in VERDICTS}
     return {
         "format": FORMAT, "time": round(now, 3), "live": live, "counts": counts, "nodes": nodes,
@@ -58,7 +59,8 @@ def _seen(boots: Sequence[Timeline]) -> float:
     return max((boot.started for boot in boots), default=0.0)
 
 
-def _node(who: str, boots: Sequence[Timeline], known: Known) -> dict[str, object]:
+def make_node(who: str, boots: Sequence[Timeline], known: Known) -> dict[str, object]:
+    """One machine as the page and `--on-checkin` have it. who: its MAC, or its address; boots: the earliest first."""
     inventory = known.inventories.get(who)
     node: dict[str, object] = {
         "mac": who, "name": known.names.get(who, ""), "known": who in known.names, "verdict": "never",
@@ -68,7 +70,9 @@ def _node(who: str, boots: Sequence[Timeline], known: Known) -> dict[str, object
         return node
     last, earlier = boots[-1], boots[:-1]
     usual = find_usual(earlier)
-    problems = diagnose(last, Context(inventory=inventory, port=known.port))
+    context = Context(inventory=inventory, port=known.port)
+    repeat = find_repeat(boots, context)
+    problems = (*([repeat] if repeat else []), *diagnose(last, context))
     return node | {
         "verdict": last.verdict, "ip": last.ip, "hostname": last.hostname, "os": last.os, "firmware": last.firmware,
         "state": last.state, "started": round(last.started, 3), "seconds": round(last.seconds, 2),

@@ -14,8 +14,8 @@ _PAGE = ("index.html", "page/status.css", "page/status.js", "page/icon.svg")
 _CODE = (
     "__init__.py", "statusd.py", "core/__init__.py", "core/events.py", "core/tftplog.py", "core/httplog.py",
     "core/fold.py", "core/timeline.py", "core/diagnosis.py", "core/usual.py", "core/inventory.py", "core/nics.py",
-    "core/nics.txt", "core/status.py", "adapters/__init__.py", "adapters/logs.py", "adapters/inventories.py",
-    "follow.py",
+    "core/nics.txt", "core/repeat.py", "core/status.py", "adapters/__init__.py", "adapters/logs.py",
+    "adapters/inventories.py", "follow.py",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rackctl.core.events import Event, Stage
-from rackctl.core.fold import LOOP_COUNT, Boot, Fold, StageTime, stage_name
+from rackctl.core.fold import AGAIN, LOOP_COUNT, Boot, Fold, StageTime, stage_name
 
 SCRIPT_GRACE = 2.0  # an unknown node's own script is a 404 and default.ipxe follows at once
 _SHOWN_FACTS = ("clock", "nic", "chip", "buildarch")
@@ -116,7 +116,7 @@ def judge_boot(
         reason=reason, remedy=HELP[missing][1] if missing is not None else "", hostname=facts.get("hostname", ""),
         os="local disk" if boot.local and not boot.done else facts.get("os", ""), cmdline=facts.get("cmdline", ""),
         firmware=facts.get("platform", ""), problem=boot.failure.detail.get("problem", "") if boot.failure else "",
-        state=facts.get("state", ""), looped=boot.looped > 0 and boot.before_script, inventory=boot.inventory,
+        state=facts.get("state", ""), looped=_is_looped(boot), inventory=boot.inventory,
         facts={key: facts[key] for key in _SHOWN_FACTS if key in facts},
     )  # fmt: skip
     if power_on is None and (boot.ended is not None or boot.done):
@@ -129,6 +129,14 @@ def latest_by_mac(timelines: Iterable[Timeline]) -> dict[str, Timeline]:
     return {t.mac: t for t in timelines if t.mac}
 
 
+def _is_looped(boot: Boot) -> bool:
+    return (boot.looped > 0 and boot.before_script) or _goes_round(boot)
+
+
+def _goes_round(boot: Boot) -> bool:
+    return boot.again >= AGAIN - 1 and boot.reached is boot.furthest and boot.furthest in (Stage.DHCP, Stage.SCRIPT)
+
+
 def _verdict(boot: Boot, now: float, allowed: Mapping[Stage, float]) -> tuple[str, Stage | None, str]:
     if boot.done or (boot.local and not boot.failure):
         return "done", None, ""
@@ -139,6 +147,9 @@ def _verdict(boot: Boot, now: float, allowed: Mapping[Stage, float]) -> tuple[st
         text = f"the loader was fetched {boot.looped + LOOP_COUNT - 1} times and no script was asked for: a loop"
         return "stuck", Stage.SCRIPT, text
     reached = boot.reached
+    if reached is not None and _goes_round(boot):
+        what = "asked for an address" if reached is Stage.DHCP else "fetched its script"
+        return "stuck", Stage(reached + 1), f"the machine {what} {boot.again + 1} times and went no further: a loop"
     missing = Stage.LOADER if reached is None else Stage(min(reached + 1, Stage.CHECKIN))
     limit = allowed[Stage.LOADER if reached is None else reached]
     after = "a transfer that did not finish" if reached is None else stage_name(reached)

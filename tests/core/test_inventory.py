@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rackctl.adapters.inventories import read_inventories, read_inventory
+from rackctl.adapters.inventories import MOST_BYTES, Inventories, read_inventory
 from rackctl.core.inventory import parse_inventory
 from rackctl.core.nics import FIRMWARE, find_driver, parse_pci
 
@@ -71,7 +71,7 @@ def test_only_well_named_files_count_and_links_are_not_followed(tmp_path):
     (tmp_path / "52-54-00-00-00-01.json").write_text('{"mac":"aa:aa:aa:aa:aa:aa"}')
     (tmp_path / "evil.json").write_text("{}")
     (tmp_path / "52-54-00-00-00-02.json").symlink_to("/etc/passwd")
-    assert list(read_inventories(tmp_path)) == ["52:54:00:00:00:01"]
+    assert list(Inventories(tmp_path).read()) == ["52:54:00:00:00:01"]
     assert read_inventory(tmp_path, "52:54:00:00:00:03") is None
 
 
