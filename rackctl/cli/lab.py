@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -171,6 +172,19 @@ def boot(
     silence, goal = silence or usual, Stage[until.value.upper()] if until else goal
     image = imagebuild.build_image("lab", tell)
     tell(f"power on: {machine.mac} {machine.firmware}; console in {rack / '.rackctl' / 'lab'}")
+    try:
+        done = trial.boot_machine(
+            folder, machine, image, _teller(tell), silence, goal, lambda: find_context(folder, found, mac)
+        )
+    except trial.Stuck as stuck:
+        if as_json:
+            say(json.dumps(stuck.to_json()))
+        raise
+    say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))
+
+
+def _teller(tell: Callable[[str], None]) -> Callable[[Timeline], None]:
+    """Tells each stage of a boot as it comes."""
     shown: set[str] = set()
 
     def watch(timeline: Timeline) -> None:
@@ -179,15 +193,7 @@ def boot(
                 shown.add(stage.name)
                 tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
 
-    try:
-        done = trial.boot_machine(
-            folder, machine, image, watch, silence, goal, lambda: find_context(folder, found, mac)
-        )
-    except trial.Stuck as stuck:
-        if as_json:
-            say(json.dumps(stuck.to_json()))
-        raise
-    say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))
+    return watch
 
 
 def _check_clock(clock: str) -> None:

@@ -1,8 +1,10 @@
 """Inventories: real ones against the published schema, the discovery OS' json.awk, and anything hostile."""
 
 import json
+import os
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rackctl.adapters.inventories import MOST_BYTES, Inventories, read_inventory
-from rackctl.core.inventory import parse_inventory
+from rackctl.core.inventory import MAX_BYTES, parse_inventory
 from rackctl.core.nics import FIRMWARE, find_driver, parse_pci
 
 TOP = Path(__file__).parents[2]
@@ -83,3 +85,27 @@ def test_a_card_names_its_driver(text, pci, driver):
     assert parse_pci(text) == pci
     assert pci is None or find_driver(pci) == driver
     assert all(one.package.startswith("firmware-") for one in FIRMWARE.values())
+
+
+def test_what_inventories_cost_is_bounded_and_paid_once(tmp_path, monkeypatch):
+    """2,048 machines, or one that lies about its MAC, each with as much as microhttp takes."""
+    row = {"name": "n" * 90, "model": "m" * 100, "serial": "s" * 100, "mac": "52:54:00:00:00:01", "pci": "8086:100e"}
+    body = json.dumps({"disks": [row] * 64, "nics": [row] * 64})
+    body += " " * (MAX_BYTES - len(body))
+    for n in range(2048):
+        (tmp_path / f"52-54-00-00-{n >> 8:02x}-{n & 255:02x}.json").write_text(body)
+        os.utime(tmp_path / f"52-54-00-00-{n >> 8:02x}-{n & 255:02x}.json", (n, n))
+    inventories = Inventories(tmp_path)
+    tracemalloc.start()
+    found = inventories.read(first=["52:54:00:00:00:07"])
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 8 * 2**20
+    assert len(found) == MOST_BYTES // MAX_BYTES
+    assert {"52:54:00:00:00:07", "52:54:00:00:07:ff"} <= set(found)  # a node of rack.yml, and the latest
+    opened = []
+    monkeypatch.setattr("rackctl.adapters.inventories.read_inventory", lambda _folder, mac: opened.append(mac))
+    assert inventories.read(first=["52:54:00:00:00:07"]) == found and opened == []
+    (tmp_path / "52-54-00-00-07-ff.json").write_text("{}")
+    inventories.read(first=["52:54:00:00:00:07"])
+    assert opened == ["52:54:00:00:07:ff"]

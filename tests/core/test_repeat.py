@@ -15,7 +15,7 @@ BROKEN = (4, Stage.KERNEL, {"problem": "status", "status": "404", "uri": "/os/x"
 
 
 def boots(*each, now=None, gap=40):
-    """Each boot begins `gap` seconds after the one before; the end of what is known is a second after the last event."""
+    """Each boot begins `gap` seconds after the one before; nothing is known beyond a second after the last event."""
     events = [
         Event(1000.0 + n * gap + at, stage, None if stage is Stage.LOADER else MAC, IP, "problem" not in detail, detail)
         for n, one in enumerate(each)
