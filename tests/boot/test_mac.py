@@ -96,7 +96,7 @@ def test_every_named_binary_comes_by_tftp_and_is_for_its_machine(rig: Rig) -> No
     for name, raw in fetch(list(named)).items():
         assert pe_machine(raw) == named[name], name
         folder = "boot/discovery/" if name.startswith("mac/") else "boot/"
-        assert f"http://{ADDRESS}:8083".encode() in raw and b"${base}/" + folder.encode() + b"${net0/mac" in raw, name
+        assert f"http://{ADDRESS}:8083".encode() in raw and b"${base}/" + folder.encode() + b"${mac:" in raw, name
     for script in ("boot/discovery/default.ipxe", "boot/default.ipxe"):
         assert (rig.served / "http" / script).is_file()
 
