@@ -63,7 +63,7 @@ def _order(folder: RackFolder, rack: Rack, file: Path, base: Path, kind: str, fi
         http_port=rack.server.http_port,
         https_port=https.port if https else None,
         tls=_tls(folder, rack) if https else None,
-        vlan=rack.ipxe.vlan if kind in ("usb", "iso", "kernel") else None,
+        vlan=rack.ipxe.vlan,
         any_request=rack.ipxe.script is not None,
     )
 

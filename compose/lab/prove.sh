@@ -11,6 +11,7 @@ FIRMWARE=${PROVE_FIRMWARE:?bios, uefi, uefi-ia32 or uefi-arm64}
 FILE=${PROVE_FILE:?name below /files}
 KIND=${PROVE_KIND:-net}
 MAC=${PROVE_MAC:-52:54:00:1a:b0:0f}
+UNTAGGED=192.0.2   # RFC 5737, TEST-NET-1
 WORK=$(mktemp -d) || exit 1
 CHILDREN=()
 trap 'kill "${CHILDREN[@]}" 2>/dev/null; rm -rf "$WORK"' EXIT
@@ -19,16 +20,20 @@ trap 'exit 143' TERM
 { cat >/dev/null; kill -TERM $$; } <&0 2>/dev/null & CHILDREN+=($!)
 say() { echo "prove: $*" >&2; }
 
-# With PROVE_VLAN nothing answers untagged.
+# With PROVE_VLAN the DHCP and HTTP servers are on that VLAN; untagged there is what a ROM needs to load the file, no more.
 make_network() {
-    LINK=prove
+    local n
     ip link set lo up
-    ip link add name prove type bridge stp_state 0 forward_delay 0 && ip link set dev prove up || exit 1
     if [[ -n ${PROVE_VLAN:-} ]]; then
-        LINK=prove.$PROVE_VLAN
-        ip link add link prove name "$LINK" type vlan id "$PROVE_VLAN" && ip link set "$LINK" up || exit 1
+        LINK=tagged
+        perl /usr/local/bin/vlan.pl "$PROVE_VLAN" "$WORK/machine" "$WORK/switch" & CHILDREN+=($!)
+        for ((n = 0; n < 50; n++)); do [[ -S $WORK/switch ]] && break; sleep 0.1; done
+        ip address add "$UNTAGGED.1/24" dev untagged && ip link set untagged up || exit 1
+    else
+        LINK=prove
+        ip link add name prove type bridge stp_state 0 forward_delay 0 || exit 1
     fi
-    ip address add "$ADDRESS/24" dev "$LINK"
+    ip address add "$ADDRESS/24" dev "$LINK" && ip link set dev "$LINK" up || exit 1
 }
 
 # PROVE_NEXT: what the router says in next-server, when that is somebody else.
@@ -36,10 +41,14 @@ start_dhcp() {
     local net=${ADDRESS%.*} last=${ADDRESS##*.} first=50
     ((last < 50 || last > 90)) || first=150
     sleep "${PROVE_DHCP_LATE:-0}"
-    exec dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --log-facility=- --interface="$LINK" \
-        --except-interface=lo --bind-interfaces --no-ping --dhcp-leasefile="$WORK/leases" --pid-file="$WORK/pid" \
-        --dhcp-range="$net.$first,$net.$((first + 40)),1h" --dhcp-boot="$FILE,,${PROVE_NEXT:-$ADDRESS}" \
-        --enable-tftp --tftp-root=/files
+    answer "$LINK" "$net.$first,$net.$((first + 40))" "${PROVE_NEXT:-$ADDRESS}"
+}
+
+# answer LINK RANGE NEXT-SERVER
+answer() {
+    exec dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --log-facility=- --interface="$1" \
+        --except-interface=lo --bind-interfaces --no-ping --dhcp-leasefile="$WORK/leases.$1" --pid-file="$WORK/pid.$1" \
+        --dhcp-range="$2,1h" --dhcp-boot="$FILE,,$3" --enable-tftp --tftp-root=/files
 }
 
 start_http() {
@@ -60,7 +69,7 @@ END
 }
 
 start_machine() {
-    local card=virtio-net-pci boot=order=n rom='' disk=''
+    local card=virtio-net-pci boot=order=n rom=''
     local -a args=(-m 512 -nographic -serial stdio -device virtio-rng-pci -S -monitor "unix:$WORK/monitor,server=on,wait=off")
     local emulator=qemu-system-x86_64 ovmf=/usr/share/OVMF/OVMF
     [[ $KIND == net ]] || boot=order=c
@@ -86,7 +95,9 @@ start_machine() {
     fi
     [[ $KIND == net ]] || rom=,romfile=
     [[ $KIND != net || $FIRMWARE == bios ]] || rom+=,bootindex=0
-    args+=(-netdev "tap,id=n,ifname=tap0,script=no,downscript=no" -device "$card,netdev=n,mac=$MAC$rom")
+    local net=tap,id=n,ifname=tap0,script=no,downscript=no
+    [[ $LINK == prove ]] || net=dgram,id=n,local.type=unix,local.path=$WORK/machine,remote.type=unix,remote.path=$WORK/switch
+    args+=(-netdev "$net" -device "$card,netdev=n,mac=$MAC$rom")
     case $KIND in
         kernel) args+=(-kernel "/files/$FILE") ;;
         usb) args+=(-device qemu-xhci -drive "if=none,id=medium,format=raw,readonly=on,file=/files/$FILE"
@@ -104,8 +115,8 @@ start_machine() {
 # The machine starts stopped: its cable is in the bridge, and the dead card's is out, before it looks.
 let_go() {
     local n
-    for ((n = 0; n < 100; n++)); do [[ -S $WORK/monitor && -e /sys/class/net/tap0 ]] && break; sleep 0.1; done
-    ip link set tap0 master prove && ip link set tap0 up || exit 1
+    for ((n = 0; n < 100; n++)); do [[ -S $WORK/monitor && ( $LINK != prove || -e /sys/class/net/tap0 ) ]] && break; sleep 0.1; done
+    [[ $LINK != prove ]] || { ip link set tap0 master prove && ip link set tap0 up; } || exit 1
     perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un(shift)) or die "monitor: $!\n";
         syswrite $s, shift; sysread $s, my $answer, 4096; sleep 1' \
         "$WORK/monitor" "${PROVE_DEAD:+set_link dead off$'\n'set_link deadcard off$'\n'}cont"$'\n'
@@ -113,6 +124,7 @@ let_go() {
 
 make_network
 start_dhcp >&2 & CHILDREN+=($!)
+[[ $LINK == prove || $KIND != net ]] || { answer untagged "$UNTAGGED.50,$UNTAGGED.90" "$UNTAGGED.1" >&2 & CHILDREN+=($!); }
 start_http >&2 & CHILDREN+=($!)
 start_machine
 let_go

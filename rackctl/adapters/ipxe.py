@@ -259,9 +259,10 @@ def _context(assets: Path, script: str, options: Mapping[str, bytes]) -> Iterato
         folder = Path(name) / "context"
         shutil.copytree(assets, folder)
         (folder / "script.ipxe").write_text(script)
-        (folder / "options").mkdir()
+        for empty in ("options", "trust"):
+            (folder / empty).mkdir()
         for path, raw in options.items():
-            file = folder / "options" / path
+            file = folder / path
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(raw)
         yield folder

@@ -171,13 +171,13 @@ def test_a_rack_gets_the_targets_that_it_names() -> None:
 def test_a_patch_for_one_target_gives_it_a_tree_of_its_own() -> None:
     recipe = Recipe(patches={"": {"a.patch": b"a"}, "ipxe.efi": {"b.patch": b"b"}}, trust=(b"x", b"y"))
     assert sorted(recipe.options("ipxe.efi")) == [
-        "patches/0-a.patch",
-        "patches/1-b.patch",
+        "options/patches/0-a.patch",
+        "options/patches/1-b.patch",
         "trust/0.pem",
         "trust/1.pem",
     ]
     assert recipe.options("snponly.efi") == recipe.options("undionly.kpxe") != recipe.options("ipxe.efi")
-    assert recipe.trust_files == "/options/trust/0.pem,/options/trust/1.pem"
+    assert recipe.trust_files == "/trust/0.pem,/trust/1.pem"
 
 
 def test_the_table_of_features_is_upstreams(tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ def _begins_right(form: str, raw: bytes) -> bool:
         return raw[0x1FE:0x200] == b"\x55\xaa" and raw[0x202:0x206] == b"HdrS"
     if form == "pxe":  # a ROM jumps to its first byte, in iPXE's pxeprefix.S a far jump or a jump
         return raw[:1] in (b"\xea", b"\xeb", b"\xe9")
-    if form == "iso":  # ECMA-119 8.1: a volume descriptor in sector 16; byte 510: what a disk's BIOS looks for
-        return raw[0x8001:0x8006] == b"CD001" and raw[0x1FE:0x200] == b"\x55\xaa"
-    if form == "usb":
+    if form == "iso":  # ECMA-119 8.1: a volume descriptor in sector 16
+        return raw[0x8001:0x8006] == b"CD001"
+    if form == "usb":  # what a BIOS looks for on a disk
         return raw[0x1FE:0x200] == b"\x55\xaa"
     return True

@@ -23,14 +23,14 @@ class Recipe:
     plain: bool = True
 
     def options(self, target: str) -> dict[str, bytes]:
-        """The files of the build's folder `options`, for one binary: two with the same are built in one tree."""
-        found = {f"local/{name}": text.encode() for name, text in self.headers.items()}
+        """The files of the build's folders `options` and `trust`: binaries with the same ones are built in one tree."""
+        found = {f"options/local/{name}": text.encode() for name, text in self.headers.items()}
         found |= {f"trust/{number}.pem": pem for number, pem in enumerate(self.trust)}
         for order, scope in enumerate(("", target)):
-            found |= {f"patches/{order}-{name}": raw for name, raw in self.patches.get(scope, {}).items()}
+            found |= {f"options/patches/{order}-{name}": raw for name, raw in self.patches.get(scope, {}).items()}
         return found
 
     @property
     def trust_files(self) -> str:
         """The certificates as iPXE's make takes them."""
-        return ",".join(f"/options/trust/{number}.pem" for number in range(len(self.trust)))
+        return ",".join(f"/trust/{number}.pem" for number in range(len(self.trust)))
