@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,16 @@ class Stuck(BootError):
     """A boot that did not reach its goal. timeline: how far it came, None before its first sign of life."""
 
     def __init__(
-        self, message: str, remedy: str, timeline: Timeline | None = None, diagnosis: Diagnosis | None = None
+        self, message: str, remedy: str, timeline: Timeline | None = None, diagnoses: Sequence[Diagnosis] = ()
     ) -> None:
         super().__init__(message, "lab", remedy)
         self.timeline = timeline
-        self.diagnosis = diagnosis
+        self.diagnoses = diagnoses
 
     def to_json(self) -> dict[str, object]:
         """The timeline as JSON, with a diagnosis as `rackctl timeline --json` has it; the reason alone without one."""
         timeline = {"verdict": "stuck", "reason": self.message} if self.timeline is None else self.timeline.to_json()
-        return {**timeline, "diagnosis": [self.diagnosis.to_json()] if self.diagnosis else []}
+        return {**timeline, "diagnosis": [one.to_json() for one in self.diagnoses]}
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _follow(
     asked = time.time()
     while True:
         alive, now = running.alive(), time.time()
-        events.extend(read_events(logs, machine.server))
+        events.extend(read_events(logs))
         start = running.power_on()
         found = fold_events(
             sorted(events, key=lambda e: e.time),
@@ -151,8 +151,9 @@ def _follow(
             watch(timeline)
         if timeline and (timeline.verdict == "done" or any(one.ok and one.stage >= until for one in timeline.stages)):
             return timeline
-        if timeline and (diagnosis := _diagnose(boots, context)):
-            raise _failed(stage_name(timeline.missing or Stage.CHECKIN), running, timeline, diagnosis)
+        if timeline and (diagnoses := _diagnose(boots, context)):
+            missing = next((one.missing for one in reversed(boots) if one.missing is not None), until)
+            raise _failed(stage_name(missing), running, timeline, diagnoses)
         if not alive:
             reached = seen[-1] if seen else "power-on"
             raise _failed("lab", running, timeline, text=f"the virtual machine ended after {reached}")
@@ -162,27 +163,31 @@ def _follow(
         time.sleep(_TICK)
 
 
-def _diagnose(boots: list[Timeline], context: Callable[[], Context]) -> Diagnosis | None:
+def _diagnose(boots: list[Timeline], context: Callable[[], Context]) -> tuple[Diagnosis, ...]:
+    """Why this machine will not come up, first; empty as long as it may."""
     if boots[-1].verdict == "stuck":
-        return diagnose(boots[-1], context())[0]
-    return find_repeat(boots, context()) if len(boots) > 1 else None
+        return diagnose(boots[-1], context())
+    repeat = find_repeat(boots, context()) if len(boots) > 1 else None
+    return (repeat,) if repeat else ()
 
 
 def _failed(
     stage: str,
     running: lab.Running,
     timeline: Timeline | None = None,
-    diagnosis: Diagnosis | None = None,
+    diagnoses: Sequence[Diagnosis] = (),
     *,
     text: str = "",
     remedy: str = "",
 ) -> Stuck:
-    lines = [f"stuck before {stage}: {diagnosis.seen if diagnosis else f'{text}: {running.complaints()}'}"]
-    if diagnosis:
-        lines.append(f"usual causes ({diagnosis.code}): {diagnosis.causes}")
+    lines = [f"stuck before {stage}: {diagnoses[0].seen if diagnoses else f'{text}: {running.complaints()}'}"]
+    if diagnoses:
+        lines.append(f"usual causes ({diagnoses[0].code}): {diagnoses[0].causes}")
+    lines += [f"besides: {one.seen} -> {one.remedy}" for one in diagnoses[1:]]
     if tail := lab.last_lines(running.console):
         lines.append(f"last lines of the console ({running.console}):\n{tail}")
-    return Stuck("\n".join(lines), remedy or (diagnosis.remedy if diagnosis else "rackctl status"), timeline, diagnosis)
+    best = remedy or (diagnoses[0].remedy if diagnoses else "rackctl status")
+    return Stuck("\n".join(lines), best, timeline, diagnoses)
 
 
 def loader_for(folder: RackFolder, firmware: str) -> str:

@@ -31,7 +31,7 @@ CUT = (Stage.INITRD, {"problem": "aborted", "percent": "40", "uri": "/os/i"}, Fa
 
 @pytest.mark.parametrize(("events", "code", "says"), [
     ([(Stage.LOADER, {"problem": "not-found", "file": "x.efi"}, False)], "loader-not-found", "option 67"),
-    ([LOADER], "loader-but-no-script", "loader: ipxe in rack.yml instead of snponly.efi"),
+    ([LOADER], "loader-but-no-script", "ipxe.efi instead of snponly.efi"),
     ([LOADER, LOADER, LOADER], "loader-loop", "carries no script"),
     ([LOADER, SCRIPT], "script-but-no-kernel", "rackctl up"),
     ([LOADER, ARM], "kernel-wrong-arch", "arm64"),
@@ -76,3 +76,10 @@ def test_a_slow_boot_is_compared_with_the_usual():
     assert "usually 9.0 s (3 boots)" in said[-1]
     assert len(compare(one(4000, 5), usual)) == 1
     assert find_usual(earlier[:1]) is None
+
+
+def test_an_initrd_that_ipxe_refuses_by_its_length_is_told_from_one_that_is_cut():
+    refused = (Stage.INITRD, {"problem": "aborted", "percent": "0", "uri": "/os/i"}, False)
+    (at_once,), (cut,) = diagnose(boot(SCRIPT, KERNEL, refused)), diagnose(boot(SCRIPT, KERNEL, CUT))
+    assert at_once.code == cut.code == "initrd-cut"
+    assert "memory takes" in at_once.causes and "cable" not in at_once.causes and "cable" in cut.causes
