@@ -11,6 +11,7 @@ from rackctl.core.inventory import Inventory
 from rackctl.core.nics import FIRMWARE, find_driver, parse_pci
 from rackctl.core.timeline import HELP, Timeline
 
+AT_ONCE = 0.5  # seconds; what a busy master and machine need for the first of a file's bytes
 CLOCK_OFF = 300.0  # seconds; certificates and signed tokens are refused from there on
 # A card that one loader cannot drive, the other often can: the one brings drivers, the other uses the firmware's.
 OTHER_LOADER = {
@@ -123,7 +124,7 @@ def _no_initrd(timeline: Timeline, context: Context) -> Diagnosis:
     initrd, kernel = _stage(timeline, Stage.INITRD), _stage(timeline, Stage.KERNEL)
     if timeline.problem == "aborted" and initrd:
         got = (initrd.nbytes + (kernel.nbytes if kernel else 0)) / 2**20
-        if initrd.detail.get("percent") == "0":
+        if initrd.detail.get("percent") == "0" and initrd.end - initrd.start < AT_ONCE:
             return Diagnosis(
                 "initrd-cut", timeline.reason,
                 "it is more than this machine's memory takes: iPXE looks at its length first and gives up at once",

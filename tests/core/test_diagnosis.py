@@ -83,3 +83,6 @@ def test_an_initrd_that_ipxe_refuses_by_its_length_is_told_from_one_that_is_cut(
     (at_once,), (cut,) = diagnose(boot(SCRIPT, KERNEL, refused)), diagnose(boot(SCRIPT, KERNEL, CUT))
     assert at_once.code == cut.code == "initrd-cut"
     assert "memory takes" in at_once.causes and "cable" not in at_once.causes and "cable" in cut.causes
+    slow = Event(1005.0, Stage.INITRD, MAC, IP, False, refused[1], 2**21, 1.5)
+    events = [Event(1000.0, Stage.SCRIPT, MAC, IP, True), Event(1001.0, Stage.KERNEL, MAC, IP, True), slow]
+    assert "cable" in diagnose(fold_events(events, 5000.0)[0])[0].causes  # the first 2 MiB of a large one took a while
