@@ -41,8 +41,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Groups(config, log)
 
 
-# How long hypothesis takes to think of its examples says something of the machine, which a worker does not have alone.
-settings.register_profile("worker", suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says something of the machine too, which a worker does not have to itself. What must be fast
+# has a test of its own among the serial ones.
+settings.register_profile("worker", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 if "PYTEST_XDIST_WORKER" in os.environ:
     settings.load_profile("worker")
 
