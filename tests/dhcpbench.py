@@ -14,7 +14,6 @@ from rackctl import apply, trial
 from rackctl.adapters import imagebuild, lab
 from rackctl.adapters.folder import RackFolder
 from rackctl.core.dhcp.advice import render_advice
-from rackctl.core.events import Stage
 from rackctl.core.timeline import Timeline
 from rackctl.dhcp import Audit, known_loaders, run_audit
 
@@ -76,14 +75,14 @@ class Bench:
         rack = self.folder.read_rack()
         return render_advice(rack, kind, known_loaders(self.folder, rack))
 
-    def boot(self, *firmware: str, dhcp: str = "none", file: str = "", until: Stage = Stage.CHECKIN) -> dict[str, str]:
+    def boot(self, *firmware: str, dhcp: str = "none", file: str = "") -> dict[str, str]:
         """Power the machines of these firmwares on, side by side; each one's address. BootError when one is stuck."""
 
         def one(kind: str) -> Timeline:
             mac = self.folder.read_rack().nodes[kind].mac
             machine = lab.Machine(mac, kind, file, self.master, facts={"DHCP": dhcp})
             quiet: Any = lambda _: None  # noqa: E731
-            return trial.boot_machine(self.folder, machine, self.image, quiet, silence=PATIENT, until=until).timeline
+            return trial.boot_machine(self.folder, machine, self.image, quiet, silence=PATIENT).timeline
 
         with ThreadPoolExecutor() as pool:
             return {kind: boot.ip for kind, boot in zip(firmware, pool.map(one, firmware), strict=True)}
