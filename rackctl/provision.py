@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.logs import Log, open_logs, read_events
+from rackctl.core.config.report import last_stage
+from rackctl.core.config.resolve import join_of
 from rackctl.core.events import Event, Stage
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.power import Fault, Outcome, Verb
@@ -130,19 +132,21 @@ class Provision:
                 continue
             for outcome in self.power.carry_out(chosen, Request(verb, stagger=stagger), lambda _outcome: None):
                 node = outcome.node
-                until = Stage.JOINED if self._joins(node) else Stage.CHECKIN
+                until = self._goal(node)
                 run = Run(node, self.rack.nodes[node].mac, until, begun, tries[node])
                 found.append(run if outcome.ok else outcome)
         return found
 
-    def _joins(self, node: str) -> bool:
-        """Whether the config that is served to it tells when it joined."""
-        folder = self.folder.served / "current" / "http" / "config"
-        for file in folder.rglob(f"*{hyphenate(self.rack.nodes[node].mac)}*"):
+    def _goal(self, node: str) -> Stage:
+        """The last stage that it tells of: by its system, and by a source of the user's that tells when it joined."""
+        one = self.rack.nodes[node]
+        files = list((self.folder.served / "current" / "http" / "config").rglob(f"*{hyphenate(one.mac)}*"))
+        for file in files:
             with suppress(OSError):
                 if file.is_file() and _JOINED in file.read_bytes():
-                    return True
-        return False
+                    return Stage.JOINED
+        os = self.rack.os_of(one).name
+        return last_stage(self.folder.catalog().get(os), os, join_of(self.rack, one), configured=bool(files))
 
     def _take(self, started: Future[list[Run | Outcome]]) -> None:
         for one in started.result():

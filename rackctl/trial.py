@@ -80,7 +80,7 @@ def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
 
 
 def choose_patience(rack: Rack, mac: str, catalog: Catalog) -> tuple[float, Stage]:
-    """Seconds of silence that its OS may take, and the stage that counts as done: an installer never checks in."""
+    """Seconds of silence that its OS may take, and the stage that counts as done: of an installer its config."""
     entry = _entry(rack, mac, catalog)
     installer = entry.config.kind in _INSTALLERS
     patient = installer or (entry.config.kind not in _SMALL and entry.boot == "kernel")
@@ -106,7 +106,7 @@ def boot_machine(
     until: Stage = Stage.CHECKIN,
     context: Callable[[], Context] = Context,
 ) -> Trial:
-    """Power the machine on and follow it until that stage is reached; installers never check in.
+    """Power the machine on and follow it until that stage is reached.
 
     image: the lab's. watch is called with each new state of the timeline. silence: seconds without a sign of life after
     which it counts as stuck; so does a machine that goes round. context: what a diagnosis may know beyond the logs.

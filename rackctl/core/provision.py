@@ -11,6 +11,7 @@ from rackctl.core.timeline import SILENCE, Timeline
 
 TRIES = 2
 JOIN_WAIT = 900.0  # seconds from the check-in: a cluster's agent downloads its images first
+DISK_WAIT = SILENCE[Stage.CONFIG]  # seconds from the script that hands over to the disk
 # What a second start can cure: a transfer that was cut off, or a loader that never asked for its script.
 _CURABLE = {Stage.SCRIPT, Stage.KERNEL, Stage.INITRD}
 
@@ -29,7 +30,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Ending:
-    """How one machine ended. state: up, joined, failed or left; seconds: from power-on to the goal, or till now."""
+    """How one machine ended.
+
+    state: up, joined, loaded (its system tells no more), failed or left. seconds: from power-on to the goal, or till
+    now.
+    """
 
     node: str
     state: str
@@ -43,7 +48,7 @@ class Ending:
     @property
     def ok(self) -> bool:
         """Whether the goal was reached."""
-        return self.state in ("up", "joined")
+        return self.state in ("up", "joined", "loaded")
 
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
@@ -78,13 +83,17 @@ def judge(run: Run, timeline: Timeline | None, now: float) -> Ending | None:
         return Ending(run.node, "failed", waited, "firmware", text, remedy, run.tries)
     ends = {stage.stage: stage.end for stage in timeline.stages if stage.ok}
     if run.until in ends:
-        state = "joined" if run.until is Stage.JOINED else "up"
+        state = "loaded" if run.until < Stage.CHECKIN else "joined" if run.until is Stage.JOINED else "up"
         return Ending(run.node, state, ends[run.until] - run.powered, tries=run.tries, timeline=timeline)
     if Stage.CHECKIN in ends and now - ends[Stage.CHECKIN] > JOIN_WAIT:
         text = f"it checked in, and did not join within {JOIN_WAIT:.0f} s"
         return Ending(
             run.node, "failed", waited, "joined", text, "read the agent's log on the machine", run.tries, timeline
         )
+    if timeline.verdict == "done" and Stage.CHECKIN not in ends and now - max(ends.values(), default=now) > DISK_WAIT:
+        text = f"it was handed over to its disk, and nothing checked in from there within {DISK_WAIT:.0f} s"
+        remedy = "see its console; a system that rackctl did not install does not check in"
+        return Ending(run.node, "failed", waited, "checkin", text, remedy, run.tries, timeline)
     if timeline.verdict == "stuck" and timeline.missing is not None:
         stage = stage_name(timeline.missing)
         return Ending(run.node, "failed", waited, stage, timeline.reason, timeline.remedy, run.tries, timeline)
@@ -106,7 +115,7 @@ def summary(endings: Sequence[Ending]) -> str:
     for ending in endings:
         tries = f", {ending.tries} tries" if ending.tries > 1 else ""
         if ending.ok:
-            words = "up, joined" if ending.state == "joined" else "up"
+            words = {"joined": "up, joined", "loaded": "loaded, and its system tells no more"}.get(ending.state, "up")
             lines.append(f"{ending.node:<{width}}  {words}, {ending.seconds:.0f} s{tries}")
             continue
         at = f" before {ending.stage}" if ending.stage else ""

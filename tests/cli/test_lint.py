@@ -94,7 +94,7 @@ def test_no_secret_is_in_what_lint_says(rack: Path) -> None:
 
 def test_config_show_tells_where_each_line_comes_from(rack: Path) -> None:
     text = run("config", "show", "ros1", "--origin", "--rack", str(rack))[1]
-    told = dict(line.split("  # ") for line in text.splitlines() if "  # " in line)
+    told = dict(line.rsplit("  # ", 1) for line in text.splitlines() if "  # " in line)
     told = {key.strip(): value for key, value in told.items()}
     assert told["hostname: ros1"] == "rack.yml:24"
     assert told["live_restore: true"] == "config/base.yml:6"

@@ -4,7 +4,17 @@ import pytest
 
 from rackctl.core.events import Stage
 from rackctl.core.fold import StageTime
-from rackctl.core.provision import JOIN_WAIT, Ending, Run, deserves_retry, follow, judge, of_this_start, summary
+from rackctl.core.provision import (
+    DISK_WAIT,
+    JOIN_WAIT,
+    Ending,
+    Run,
+    deserves_retry,
+    follow,
+    judge,
+    of_this_start,
+    summary,
+)
 from rackctl.core.timeline import SILENCE, Timeline
 
 MAC = "52:54:00:12:34:56"
@@ -29,6 +39,21 @@ def test_joining_is_waited_for() -> None:
     assert late and (late.state, late.stage) == ("failed", "joined")
     ending = judge(run, boot(Stage.CHECKIN, Stage.JOINED, verdict="done"), 1020)
     assert ending and ending.state == "joined"
+
+
+def test_a_system_that_cannot_check_in_ends_with_the_last_that_it_tells() -> None:
+    run = replace(RUN, until=Stage.CONFIG)
+    assert judge(run, boot(Stage.KERNEL, Stage.INITRD), 1040) is None
+    ending = judge(run, boot(Stage.KERNEL, Stage.INITRD, Stage.CONFIG), 1040)
+    assert ending and (ending.state, ending.seconds, ending.ok) == ("loaded", 25.0, True)
+    assert summary([ending]).splitlines()[0] == "n  loaded, and its system tells no more, 25 s"
+
+
+def test_a_disk_from_which_nothing_checks_in_is_not_waited_for_without_end() -> None:
+    local = boot(Stage.LOADER, Stage.SCRIPT, verdict="done")
+    assert judge(RUN, local, 1015 + DISK_WAIT) is None
+    late = judge(RUN, local, 1016 + DISK_WAIT)
+    assert late and (late.state, late.stage) == ("failed", "checkin")
 
 
 def test_a_silent_machine() -> None:

@@ -14,6 +14,8 @@ from rackctl.core.config.hostname import PATH as HOSTNAME_SCRIPT
 from rackctl.core.config.hostname import render_hostname_script
 from rackctl.core.config.join import JoinPlan, plan_join
 from rackctl.core.config.merge import fill_secrets, merge
+from rackctl.core.config.report import BACKGROUND, can_report, render_report
+from rackctl.core.config.report import PATH as REPORT_SCRIPT
 from rackctl.core.config.sources import RACK_FILE, Context, Inputs, Source, read_source
 from rackctl.core.configmodel import Join
 from rackctl.core.yamldoc import Value, make_value, to_plain
@@ -41,6 +43,7 @@ class Machine:
     """What is to be rendered. name, node and hostname: None for the machines that are not in rack.yml.
 
     config: the merged cloud-config (hostname, keys, write_files, runcmd, rancher...); own: the sources of other kinds.
+    report: the script that checks in, which is in write_files too; empty where the system cannot run it.
     """
 
     rack: Rack
@@ -54,6 +57,7 @@ class Machine:
     config: Value
     own: tuple[Source, ...]
     join: JoinPlan
+    report: str
 
     @property
     def may_wipe(self) -> bool:
@@ -144,7 +148,10 @@ def _resolve(rack: Rack, inputs: Inputs, os: str, version: str, kind: str, name:
         merged = merge(merged, _at(inputs, place, {"write_files": [entry]}))
     if plan.services:
         merged = merge(merged, _at(inputs, place, {"rancher": {"services": plan.services}}))
-    return Machine(rack, name, node, os, version, kind, key, hostname, merged, tuple(own), plan)
+    joins = join_of(rack, node) if node and plan != JoinPlan() else Join()
+    report = render_report(rack, node.mac if node else "", os, joins) if can_report(os, kind) else ""
+    merged = _reporting(merged, report, kind)
+    return Machine(rack, name, node, os, version, kind, key, hostname, merged, tuple(own), plan, report)
 
 
 def source_items(rack: Rack, name: str | None, node: Node | None) -> Iterator[tuple[str | dict[str, Any], Path]]:
@@ -214,6 +221,20 @@ def _naming(rack: Rack, os: str, kind: str, hostname: str | None, inputs: Inputs
         return make_value({}, "rackctl", 0)
     file = {"path": HOSTNAME_SCRIPT, "permissions": "0755", "owner": "root", "content": script}
     return _at(inputs, ("hostnames",), {"write_files": [file], "runcmd": [HOSTNAME_SCRIPT]})
+
+
+def _reporting(merged: Value, report: str, kind: str) -> Value:
+    """The script that checks in, and what runs it where no unit does; autoinstall has a place of its own for both."""
+    if not report or kind == "autoinstall":
+        return merged
+    file = {"path": REPORT_SCRIPT, "permissions": "0755", "owner": "root", "content": report}
+    written, commands = merged.get("write_files"), merged.get("runcmd")
+    if written is None or written.kind == "list":
+        merged = merge(merged, make_value({"write_files": [file]}, "rackctl", 0))
+    if kind in ("cloud-config", "k3os") and (commands is None or commands.kind == "list"):
+        # First, and in the background: a command that fails ends RancherOS' list.
+        merged = merge(make_value({"runcmd": [BACKGROUND]}, "rackctl", 0), merged)
+    return merged
 
 
 def join_of(rack: Rack, node: Node) -> Join:

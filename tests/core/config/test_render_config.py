@@ -112,7 +112,7 @@ def test_what_is_early_is_on_the_kernel_line_and_not_in_the_file() -> None:
     script, config = files["http/boot/52-54-00-00-00-01.ipxe"].decode(), files["http/config/52-54-00-00-00-01"].decode()
     assert 'cc.bootcmd=["echo early","mkdir -p /mnt/a"]' in script
     assert "rancher.autologin=ttyS0" in script
-    for early in ("state", "bootcmd", "password", "autologin"):
+    for early in ("state:", "bootcmd", "password", "autologin"):
         assert early not in config
 
 
@@ -130,7 +130,8 @@ def test_the_same_rack_gives_the_same_bytes() -> None:
 def test_ignition_is_json_with_the_nodes_name_and_unit() -> None:
     data = json.loads(render().files["http/config/52-54-00-00-00-05"])
     assert {file["path"] for file in data["storage"]["files"]} >= {"/etc/hostname", "/etc/ntp.conf"}
-    assert [unit["name"] for unit in data["systemd"]["units"]][-2:] == ["rackctl-join.service", "docker.service"]
+    names = [unit["name"] for unit in data["systemd"]["units"]]
+    assert names[-3:] == ["rackctl-join.service", "rackctl-checkin.service", "docker.service"]
 
 
 BASE = "server: {address: 10.98.0.1}\n"

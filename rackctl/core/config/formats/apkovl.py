@@ -8,6 +8,7 @@ import io
 import shlex
 import tarfile
 
+from rackctl.core.config.report import BACKGROUND
 from rackctl.core.config.resolve import FileSpec, Machine
 
 _INTERFACES = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n"
@@ -30,8 +31,7 @@ def render_apkovl(machine: Machine) -> bytes:
     files += machine.files()
     start = [command if isinstance(command, str) else shlex.join(map(str, command)) for command in machine.commands()]
     start += [machine.join.command] if machine.join.command else []
-    if start:
-        files.append(FileSpec("/etc/local.d/rackctl.start", "\n".join(["#!/bin/sh", *start, ""]), "0755"))
+    files.append(FileSpec("/etc/local.d/rackctl.start", "\n".join(["#!/bin/sh", BACKGROUND, *start, ""]), "0755"))
     return _pack({file.path.lstrip("/"): file for file in files})
 
 

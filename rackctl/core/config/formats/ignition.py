@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rackctl.core.config.merge import merge
+from rackctl.core.config.report import UNIT, UNIT_NAME
 from rackctl.core.config.resolve import FileSpec, Machine
 from rackctl.core.yamldoc import Value, to_plain
 from rackctl.errors import ConfigError
@@ -193,9 +194,7 @@ def render_ignition(machine: Machine) -> str:
         files.insert(0, {"path": "/etc/hostname", "mode": 0o644, "contents": {"source": name}})
     if files:
         content["storage"] = {"files": files}
-    units = _units(machine)
-    if units:
-        content["systemd"] = {"units": units}
+    content["systemd"] = {"units": _units(machine)}
     root: Value | None = None
     for source in machine.own:
         if source.root:
@@ -258,7 +257,7 @@ def _units(machine: Machine) -> list[dict[str, Any]]:
     if machine.join.unit:
         name, text = machine.join.unit
         units.append({"name": name, "enabled": True, "contents": text})
-    return units
+    return [*units, {"name": UNIT_NAME, "enabled": True, "contents": UNIT}]
 
 
 def _shell(command: Any) -> str:

@@ -11,6 +11,8 @@ import shlex
 from typing import Any
 
 from rackctl.core.config.merge import merge
+from rackctl.core.config.report import INSTALLED, UNIT, UNIT_NAME
+from rackctl.core.config.report import PATH as REPORT_SCRIPT
 from rackctl.core.config.resolve import FileSpec, Machine
 from rackctl.core.yamldoc import Value, dump_yaml, make_value, to_plain
 
@@ -35,6 +37,7 @@ def render_preseed(machine: Machine) -> str:
         lines.append(f"d-i {_LATE} string " + "; ".join(commands))
     for source in machine.own:
         lines += join_lines(source.text)
+    lines.append(f"d-i {_LATE} string {INSTALLED}")  # the last of all: what failed before is not installed
     return "\n".join(_last_answers(lines)) + "\n"
 
 
@@ -65,6 +68,7 @@ def _late_commands(machine: Machine) -> list[str]:
     if machine.join.unit:
         name, text = machine.join.unit
         commands += [_write(FileSpec(f"/etc/systemd/system/{name}", text)), f"in-target systemctl enable {name}"]
+    commands += [_write(FileSpec(f"/etc/systemd/system/{UNIT_NAME}", UNIT)), f"in-target systemctl enable {UNIT_NAME}"]
     for command in machine.commands():
         shell = command if isinstance(command, str) else shlex.join(map(str, command))
         commands.append(f"in-target sh -c {shlex.quote(shell)}")
@@ -105,8 +109,21 @@ def render_autoinstall(machine: Machine) -> dict[str, bytes]:
         content["interactive-sections"] = ["storage"]
     content |= {"ssh": ssh, "user-data": user}
     data = _with_sources(machine, {"autoinstall": content})
+    late = data["autoinstall"].setdefault("late-commands", [])
+    if isinstance(late, list):  # the last of all: what failed before is not installed
+        late += [*_report_files(machine.report), INSTALLED]
     meta = {"instance-id": machine.key} | ({"local-hostname": machine.hostname} if machine.hostname else {})
     return {"user-data": ("#cloud-config\n" + dump_yaml(data)).encode(), "meta-data": dump_yaml(meta).encode()}
+
+
+def _report_files(script: str) -> list[str]:
+    """Commands that put the script and its unit into the target."""
+    unit = f"/etc/systemd/system/{UNIT_NAME}"
+    written = [
+        f"mkdir -p $(dirname /target{path})\ncat >/target{path} <<'END'\n{text}END\n"
+        for path, text in ((REPORT_SCRIPT, script), (unit, UNIT))
+    ]
+    return [*written, f"curtin in-target --target=/target -- systemctl enable {UNIT_NAME} || true"]
 
 
 def _cloud_file(file: FileSpec) -> dict[str, str]:
