@@ -56,6 +56,9 @@ class LockedRelease(_Strict):
     arch: Literal["amd64", "arm64"] = "amd64"
 
 
+_AFTER = {"packages", "ssh_keys"}
+
+
 class RackLock(_Strict):
     """Every fetched OS release of a rack, `suite/name` -> Debian package of its overlays, and keys of `github:USER`."""
 
@@ -78,8 +81,11 @@ def parse_lock(text: str, name: str = "rack.lock") -> RackLock:
     """Raises ConfigError."""
     try:
         found = YAML(typ="safe", pure=True).load(text)
-        if not isinstance(found, dict) or not {"lock", "releases", "packages"} <= set(found):
-            raise ConfigError("it is empty or cut: it has no releases and packages", name, _REMEDY)
+        # What is written after the releases shows that the file was not cut within them.
+        if not isinstance(found, dict) or not {"lock", "releases"} <= set(found) or not _AFTER & set(found):
+            raise ConfigError(
+                f"it is empty or cut: no releases with {' or '.join(sorted(_AFTER))} after them", name, _REMEDY
+            )
         return RackLock.model_validate(found)
     except ValidationError as wrong:
         first = wrong.errors()[0]
