@@ -1,6 +1,7 @@
 """Fixtures that several test files share, and what may run beside what when several workers run the tests."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,9 @@ from fake_github import GitHub
 from hypothesis import HealthCheck, settings
 
 from rackctl.adapters.fetch import transfer
+
+# A shell without job control starts what runs in the background with SIGINT ignored, which every child would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that look at one thing of the whole machine, and so run one after the other: here the containers of that role.
 TOGETHER = {

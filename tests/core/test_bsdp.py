@@ -18,7 +18,7 @@ FOG_DNSMASQ_LIST = (
 )
 
 ids = st.builds(ImageId, st.integers(1, 0xFFFF), st.booleans(), st.integers(0, 127))
-names = st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable())
+names = st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable() and text.strip())
 
 
 @st.composite

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -271,6 +272,9 @@ def test_an_audit_needs_no_root(bench: Bench) -> None:
     bench.up("router")
     group = os.stat("/var/run/docker.sock").st_gid
     user = ["setpriv", "--reuid=65534", "--regid=65534", f"--groups={group}", "--bounding-set=-all", "--inh-caps=-all"]
+    reads = subprocess.run([*user, sys.executable, "-c", f"open({str(RACKCTL)!r})"], capture_output=True, check=False)
+    if reads.returncode:
+        pytest.skip(f"another user may not read {RACKCTL}: the checkout lies in a folder that is root's alone")
     with tempfile.TemporaryDirectory() as folder, bench.serve("dnsmasq", PLAIN["dnsmasq"]):
         shutil.copy(bench.folder.path / "rack.yml", folder)
         os.chown(folder, 65534, 65534)
