@@ -1,6 +1,7 @@
 """The fold under load and under attack: speed, bounds, and that the order of reading does not matter."""
 
 import json
+import statistics
 import time
 import tracemalloc
 
@@ -46,28 +47,28 @@ def boot_lines(n, machines=200):
 
 @pytest.mark.serial
 def test_a_million_lines_fold_in_ten_seconds():
-    """Processor time at its best: a machine that others share is at times half as fast for seconds on end."""
+    """In processor time of a machine that reads a million such lines as JSON, and no more, in 2.8 seconds.
+
+    The same code takes 8 to 19 s by the hour on a machine that others share. Part by part, beside json.loads of the
+    same lines, it took 2.5 to 2.8 times that in each of six runs.
+    """
     lines = [pair for n in range(LINES // 10) for pair in boot_lines(n)]
-    for _ in range(5):
-        seconds = fold_seconds(lines) * 1_000_000 / LINES
-        if seconds < 10:
-            break
-    assert seconds < 10, f"{seconds:.1f} s of processor time for a million lines"
-
-
-def fold_seconds(lines):
-    """Of processor time for all the lines, by the quickest of five parts."""
-    fold, times = Fold(most=4000), []
-    for part in range(5):
+    fold, ratios = Fold(most=4000), []
+    for part in range(20):
+        mine = lines[part * LINES // 20 : (part + 1) * LINES // 20]
         started = time.process_time()
-        for parse, line in lines[part * LINES // 5 : (part + 1) * LINES // 5]:
+        for parse, line in mine:
             if isinstance(event := parse(line), Event):
                 fold.feed(event)
-        times.append(time.process_time() - started)
+        between = time.process_time()
+        for _, line in mine:
+            json.loads(line)
+        ratios.append((between - started) / (time.process_time() - between))
     found = judge_boots(fold, 2e9)
     assert {t.verdict for t in found} == {"done"}
     assert len(found) + fold.forgotten == LINES // 10
-    return min(times) * 5
+    ratio = statistics.median(ratios)
+    assert ratio < 10 / 2.8, f"{ratio:.1f} times as long as json.loads"
 
 
 def test_the_fold_is_bounded_whatever_comes():
