@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rackctl.adapters import engine, host, imagebuild, inventories, ipxe, lockfile, probe
 from rackctl.adapters.bsdp_probe import ask_list
@@ -16,6 +17,7 @@ from rackctl.adapters.fetch.prune import remember_rack
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.workers import workers
 from rackctl.core.config.sources import Inputs
+from rackctl.core.dhcp.arch import Loader
 from rackctl.core.ipxe.settings import CA_CERTIFICATE
 from rackctl.core.lint.run import stop_on_errors
 from rackctl.core.lock import RackLock
@@ -56,9 +58,17 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def bring_up(folder: RackFolder, report: Report, progress: Progress | None = None) -> Up:
-    """Build and fetch what is missing, side by side, render, publish, start, and prove the service over the wire."""
-    rack = folder.read_rack()
+def bring_up(
+    folder: RackFolder,
+    report: Report,
+    progress: Progress | None = None,
+    other: Mapping[str, Loader] = MappingProxyType({}),
+) -> Up:
+    """Build and fetch what is missing, side by side, render, publish, start, and prove the service over the wire.
+
+    other: for some nodes another loader than rack.yml says.
+    """
+    rack = folder.read_rack().with_loaders(other)
     engine.check_engine()
     host.check_address(rack.server.address, lambda: folder.locate("server", "address"))
     if folder.served_id() is None:

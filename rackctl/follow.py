@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rackctl.adapters.inventories import Inventories, read_installed
-from rackctl.adapters.logs import KEPT_BOOTS, open_logs
+from rackctl.adapters.logs import KEPT_BOOTS, open_logs, read_events
 from rackctl.core.events import Event, Stage
 from rackctl.core.fold import Fold
 from rackctl.core.status import Known, make_status, render_metrics
@@ -49,7 +49,7 @@ class Follower:
         Of a log that is far ahead of this clock (which was set back) nothing waits.
         """
         taken: deque[Event] = deque(maxlen=STREAMED)
-        for event in heapq.merge(*(log.read() for log in self._logs), key=lambda event: event.time):
+        for event in read_events(self._logs, self.known.server):
             self._order += 1
             heapq.heappush(self._waiting, (event.time, self._order, event))
             while len(self._waiting) > MOST_WAITING:
@@ -62,8 +62,6 @@ class Follower:
         event = heapq.heappop(self._waiting)[2]
         if each:
             each(event)
-        if event.ip and event.ip == self.known.server:
-            return event
         self.fold.feed(event)
         self.counts[event.stage] += 1
         return event

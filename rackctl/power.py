@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from rackctl.adapters.bmcprobe import find_driver
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.secrets import Ask, Secrets
+from rackctl.adapters.workers import workers
 from rackctl.core.model import Rack
 from rackctl.core.power import Driver, Fault, Order, Outcome, Verb, Watch, failed, stagger
 from rackctl.errors import ConfigError, PowerError, RackError
@@ -55,14 +56,15 @@ class Power:
                 watch(outcome)
 
         by_driver = self._sort(self._orders(nodes, request, note), note)
-        with ThreadPoolExecutor(max_workers=max(1, len(by_driver))) as pool:
-            runs = {name: pool.submit(self._driver(name).carry_out, orders, note) for name, orders in by_driver.items()}
+        with workers(max(1, len(by_driver))) as pool:
+            runs = {name: pool.submit(self._drive, name, orders, note) for name, orders in by_driver.items()}
+            wait(runs.values())
         for name, run in runs.items():
             trouble = run.exception()
             if isinstance(trouble, RackError) and found:
                 for order in by_driver[name]:
                     if order.node not in found:
-                        note(failed(order, name, Fault.LOCAL, trouble.message))
+                        note(failed(order, name, Fault.LOCAL, _told(trouble)))
             elif trouble:
                 raise trouble
         self.memory.learn(self.rack, found.values())
@@ -117,15 +119,14 @@ class Power:
             try:
                 orders.append(self.order_for(node, request))
             except ConfigError as wrong:
-                text = f"{wrong.message}: {wrong.remedy}" if wrong.remedy else wrong.message
-                note(Outcome(node, request.verb, text=text, fault=Fault.LOCAL))
+                note(Outcome(node, request.verb, text=_told(wrong), fault=Fault.LOCAL))
         return stagger(orders, request.stagger)
 
     def _sort(self, orders: Sequence[Order], note: Watch) -> dict[str, list[Order]]:
         """The orders by driver; `auto` asks the BMCs, all at once, unless it is known from the last time."""
         names = {order.node: self.memory.driver(order.node, order.bmc.address) or "" for order in orders}
         unknown = [order for order in orders if order.bmc.driver == "auto" and not names[order.node]]
-        with ThreadPoolExecutor(max_workers=64) as pool:
+        with workers(64) as pool:
             probes = pool.map(lambda order: (order.node, find_driver(order.bmc)), unknown)
             names.update(probes)
         by_driver: dict[str, list[Order]] = {}
@@ -136,6 +137,10 @@ class Power:
             else:
                 note(failed(order, "auto", Fault.UNREACHABLE, "neither Redfish nor IPMI answers"))
         return by_driver
+
+    def _drive(self, name: str, orders: Sequence[Order], note: Watch) -> None:
+        # In its thread: where one driver's library is missing, the other drivers' machines are asked all the same.
+        self._driver(name).carry_out(orders, note)
 
     def _driver(self, name: str) -> Driver:
         # Each is imported when it is used: sushy alone takes most of a second.
@@ -158,6 +163,10 @@ class Power:
         from rackctl.adapters.command import Command
 
         return Command()
+
+
+def _told(wrong: RackError) -> str:
+    return f"{wrong.message}: {wrong.remedy}" if wrong.remedy else wrong.message
 
 
 class _Memory:

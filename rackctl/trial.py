@@ -136,7 +136,7 @@ def _follow(
     asked = time.time()
     while True:
         alive, now = running.alive(), time.time()
-        events.extend(read_events(logs))
+        events.extend(read_events(logs, machine.server))
         start = running.power_on()
         found = fold_events(
             sorted(events, key=lambda e: e.time),

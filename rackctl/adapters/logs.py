@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from rackctl.core.events import MAX_LINE, Event, Unknown
@@ -129,9 +129,11 @@ def open_logs(folder: Path, *, from_end: bool = False) -> list[Log]:
     ]
 
 
-def read_events(logs: list[Log]) -> Iterator[Event]:
-    """The new events of several logs in order of time."""
-    return heapq.merge(*(log.read() for log in logs), key=lambda event: event.time)
+def read_events(logs: Sequence[Log], server: str = "") -> Iterator[Event]:
+    """The new events of several logs in order of time. server: the master's address: what it asks itself is no boot."""
+    for event in heapq.merge(*(log.read() for log in logs), key=lambda event: event.time):
+        if not server or event.ip != server:
+            yield event
 
 
 def read_timelines(folder: Path, now: float, known: Collection[str] = ()) -> list[Timeline]:

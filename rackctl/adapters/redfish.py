@@ -79,8 +79,9 @@ class _Machine:
             raise BmcFault(Fault.UNSUPPORTED, _short(wrong)) from wrong
         except errors.SushyError as wrong:
             raise BmcFault(Fault.REFUSED, _short(wrong)) from wrong
-        except (ValueError, KeyError, TypeError) as wrong:
-            raise BmcFault(Fault.REFUSED, f"it answers, but not as Redfish does: {wrong}") from wrong
+        except (ValueError, LookupError, TypeError, AttributeError) as wrong:
+            # Members that are absent or of another type, here or in sushy: one odd BMC must not end a whole batch.
+            raise BmcFault(Fault.REFUSED, f"it answers, but not as Redfish does: {_short(wrong)}") from wrong
 
     def _find_system(self) -> Any:
         if self.order.bmc.system:
@@ -135,7 +136,7 @@ class _Machine:
             Verb.BOOTDEV: self._set_boot_device, Verb.SENSORS: self._sensors, Verb.SEL: self._events,
             Verb.SEL_CLEAR: self._clear_events, Verb.CHECK: self._check,
         }  # fmt: skip
-        return reads[order.verb]()
+        return self._try(reads[order.verb])
 
     def _set_boot_device(self) -> Outcome:
         order, sushy = self.order, self.sushy

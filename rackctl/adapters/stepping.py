@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from rackctl.adapters.workers import workers
 from rackctl.core.power import GOAL, BmcFault, Fault, Order, Outcome, Verb, Watch
 
 _PARALLEL = 32
@@ -45,7 +45,7 @@ def run_orders(driver: str, orders: Sequence[Order], connect: Callable[[Order], 
             outcome = Outcome(order.node, order.verb, text=fault.text, fault=fault.fault)
         watch(replace(outcome, driver=driver, seconds=time.monotonic() - started))
 
-    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+    with workers(_PARALLEL) as pool:
         for done in [pool.submit(one, order) for order in orders]:
             done.result()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from rackctl.cli.out import say, show_timeline
 from rackctl.cli.power import AllOption, GroupOption, NodesArgument
 
 if TYPE_CHECKING:
+    from rackctl.core.dhcp.arch import Loader
     from rackctl.core.provision import Run
     from rackctl.core.timeline import Timeline
 
@@ -61,7 +62,12 @@ def provision(
         extra = f" (try {run.tries})" if run.tries > 1 else ""
         tell(f"  {time.time() - begun:6.1f} s  {run.node}  {stage}{extra}")
 
-    work = Provision(folder, session.rack, session, tell, watch)
+    def serve(loaders: Mapping[str, Loader]) -> None:
+        apply.bring_up(folder, tell, other=loaders)
+
+    # Debian's prebuilt files have one loader for each firmware; behind a bridge TFTP cannot tell machines apart.
+    can_change = served.lane == "source" and session.rack.server.network == "host"
+    work = Provision(folder, session.rack, session, tell, watch, serve if can_change else None)
     endings, stopped = work.carry_out(chosen, Options(parallel, stagger, reinstall))
     if as_json:
         typer.echo(json.dumps({"nodes": [ending.to_json() for ending in endings]}))

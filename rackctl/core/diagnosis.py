@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from rackctl.core.events import Stage
+from rackctl.core.dhcp.arch import other_loader
+from rackctl.core.events import Stage, parse_mac
 from rackctl.core.fold import StageTime, stage_name
 from rackctl.core.inventory import Inventory
 from rackctl.core.nics import FIRMWARE, find_driver, parse_pci
@@ -13,10 +14,6 @@ from rackctl.core.timeline import HELP, Timeline
 
 AT_ONCE = 0.5  # seconds; what a busy master and machine need for the first of a file's bytes
 CLOCK_OFF = 300.0  # seconds; certificates and signed tokens are refused from there on
-# A card that one loader cannot drive, the other often can: the one brings drivers, the other uses the firmware's.
-OTHER_LOADER = {
-    "undionly.kpxe": "ipxe.pxe", "ipxe.pxe": "undionly.kpxe", "snponly.efi": "ipxe.efi", "ipxe.efi": "snponly.efi",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,15 @@ def _no_loader(timeline: Timeline, context: Context) -> Diagnosis:
 
 def _no_script(timeline: Timeline, context: Context) -> Diagnosis:
     loader = _stage(timeline, Stage.LOADER)
-    name = (loader.detail.get("file", "") if loader else "").rpartition("/")[2]
-    other = OTHER_LOADER.get(name)
-    instead = f"let option 67 name {other} instead of {name}" if other else "try the other loader"
+    folder, _, name = (loader.detail.get("file", "") if loader else "").rpartition("/")
+    # A card that one loader cannot drive, the other often can: the one brings drivers, the other uses the firmware's.
+    other = other_loader(name)
+    if parse_mac(folder.rpartition("/")[2]):
+        instead = "try without its loader: in rack.yml, which gives it another file under this name"
+    elif other:
+        instead = f"give it loader: {other} in rack.yml instead of {name}, then rackctl up"
+    else:
+        instead = "try the other loader"
     if timeline.looped:
         return Diagnosis(
             "loader-loop", timeline.reason,

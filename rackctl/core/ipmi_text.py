@@ -24,7 +24,10 @@ _SIGNS: tuple[tuple[str, Fault, str], ...] = (
      Fault.AUTH, "wrong password"),
     (r"unauthorized name|unauthorized GUID|invalid user", Fault.AUTH, "the BMC has no such user"),
     (r"insufficient resources", Fault.BUSY, "the BMC has no session left"),
-    (r"Insufficient privilege level|Set Session Privilege Level to \w+ failed|invalid role|"
+    # Packets of the login were lost, after which ipmitool goes on as if. No command was sent: it can be asked again.
+    (r"no response from RAKP|Set Session Privilege Level to \w+ failed(?!:)",
+     Fault.BUSY, "the login was not answered to its end"),
+    (r"Insufficient privilege level|Set Session Privilege Level to \w+ failed:|invalid role|"
      r"unauthorized role", Fault.PRIVILEGE, "the user may not do this"),
     (r"Address lookup for .* failed", Fault.UNREACHABLE, "the name cannot be resolved"),
     (r"Get Auth Capabilities error|Get Channel Authentication Capabilities", Fault.UNREACHABLE, "no answer"),

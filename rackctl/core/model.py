@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from rackctl.core.catalog import Catalog
 from rackctl.core.configmodel import ConfigNode, Group, Hostnames, Join, Sources
+from rackctl.core.dhcp.arch import Loader
 from rackctl.core.dhcp.settings import Address as NodeAddress
 from rackctl.core.dhcp.settings import DhcpSection, DhcpSettings
 from rackctl.core.ipxe.settings import IpxeSection, IpxeSettings
@@ -151,6 +152,7 @@ class Node(MacNode, ConfigNode):
     boot: Literal["always", "once", "local", "reinstall"] = "always"
     address: NodeAddress | None = None
     firmware: Literal["bios", "uefi"] | None = None
+    loader: Loader | None = None  # whatever name DHCP tells it, it gets this one of the two
     groups: tuple[Hostname, ...] = ()
     bmc: Bmc | None = None
     initrd_overlays: tuple[InitrdOverlay, ...] = ()
@@ -190,6 +192,13 @@ class Rack(_Strict):
                 raise ValueError(f"the bmc of {name}, with the rack's own laid under it: {reason}") from wrong
         return self
 
+    @model_validator(mode="after")
+    def _loaders_by_mac(self) -> Rack:
+        own = [name for name, node in self.nodes.items() if node.loader]
+        if own and self.server.network == "bridge":
+            raise ValueError(f"the loader of {own[0]} needs server.network: host; behind a bridge TFTP sees no MAC")
+        return self
+
     def os_of(self, node: Node | None) -> OsRef:
         """The OS that a node boots: its own, else the rack's; None is any machine that is not in rack.yml."""
         if node is None and self.unknown != "boot":
@@ -212,6 +221,11 @@ class Rack(_Strict):
         if self.ipxe.source == SIGNED:
             found.append(OsRef(name=RELEASE, version=VERSION))
         return tuple({o.key: o for o in found}.values())
+
+    def with_loaders(self, loaders: Mapping[str, Loader]) -> Rack:
+        """The same rack with other loaders for some nodes."""
+        changed = {name: self.nodes[name].model_copy(update={"loader": loader}) for name, loader in loaders.items()}
+        return self.model_copy(update={"nodes": {**self.nodes, **changed}})
 
     def with_versions(self, exact: Mapping[tuple[str, str, str], str]) -> Rack:
         """The same rack with each version that was worded as a wish, like `v1.5.x`, replaced by the one it meant.

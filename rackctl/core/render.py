@@ -13,7 +13,7 @@ from rackctl.core.bootscript import DEFAULT, render_boot_script, render_local_sc
 from rackctl.core.catalog import Catalog
 from rackctl.core.config.render import render_config
 from rackctl.core.config.sources import Inputs
-from rackctl.core.dhcp.arch import http_loaders
+from rackctl.core.dhcp.arch import http_loaders, swap_loaders
 from rackctl.core.dhcp.daemon import render_dnsmasq
 from rackctl.core.macrender import RESPONDER_CONF, render_mac_files
 from rackctl.core.model import Rack, hyphenate
@@ -66,6 +66,9 @@ def render_rack(
         key = hyphenate(node.mac) if node else DEFAULT
         config = render_config(rack, catalog.get(rack.os_of(node).name), name if node else None, key, inputs)
         files.update({f"http/config/{path}": content for path, content in config.files.items()})
+        if node and node.loader:
+            own = swap_loaders(loaders, node.loader)
+            artifacts |= {f"tftp/{key}/{loader}": digest for loader, digest in own.items()}
         overlay, digest = (overlays or {}).get(key, ("", ""))
         if overlay:
             os = rack.os_of(node)

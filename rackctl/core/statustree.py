@@ -13,9 +13,9 @@ _PAGE = ("index.html", "page/status.css", "page/status.js", "page/icon.svg")
 # The status container runs these as they are here, with the standard library alone.
 _CODE = (
     "__init__.py", "statusd.py", "core/__init__.py", "core/events.py", "core/tftplog.py", "core/httplog.py",
-    "core/fold.py", "core/timeline.py", "core/diagnosis.py", "core/usual.py", "core/inventory.py", "core/nics.py",
-    "core/nics.txt", "core/repeat.py", "core/status.py", "adapters/__init__.py", "adapters/logs.py",
-    "adapters/inventories.py", "follow.py",
+    "core/fold.py", "core/timeline.py", "core/diagnosis.py", "core/dhcp/__init__.py", "core/dhcp/arch.py",
+    "core/usual.py", "core/inventory.py", "core/nics.py", "core/nics.txt", "core/repeat.py", "core/status.py",
+    "adapters/__init__.py", "adapters/logs.py", "adapters/inventories.py", "follow.py",
 )  # fmt: skip
 
 

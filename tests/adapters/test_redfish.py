@@ -139,7 +139,7 @@ class Fake(http.server.BaseHTTPRequestHandler):
         code, found = self.paths.get(f"{self.command} {self.path.rstrip('/')}", (404, {}))
         if callable(found):
             code, found = found(body)
-        raw = json.dumps(found).encode()
+        raw = found if isinstance(found, bytes) else json.dumps(found).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))
@@ -182,8 +182,8 @@ def fake() -> Iterator[type[Fake]]:
     server.shutdown()
 
 
-def ask(fake: type[Fake], verb: Verb, **more: object) -> Outcome:
-    keys = {"driver": "redfish", "address": "127.0.0.1", "port": fake.port, "user": "a", "tls": False, "wait": 1}  # type: ignore[attr-defined]
+def ask(fake: type[Fake], verb: Verb, wait: float = 1, **more: object) -> Outcome:
+    keys = {"driver": "redfish", "address": "127.0.0.1", "port": fake.port, "user": "a", "tls": False, "wait": wait}  # type: ignore[attr-defined]
     return run(Order("f", "52:54:00:00:00:01", Bmc(**keys), verb, "p", **more))  # type: ignore[arg-type]
 
 
@@ -210,6 +210,48 @@ def test_a_session_is_used_and_ended(fake: type[Fake]) -> None:
 def test_an_answer_that_is_not_redfish(fake: type[Fake]) -> None:
     fake.paths["GET /redfish/v1/Systems/1"] = (200, ["what"])
     assert ask(fake, Verb.STATUS).fault is Fault.REFUSED
+
+
+_CHASSIS, _LOGS = "/redfish/v1/Chassis/1", "/redfish/v1/Systems/1/LogServices"
+ODD = (
+    {}, {"PowerState": None}, {"Links": []}, {"Links": {"Chassis": None}}, {"Links": {"Chassis": [None, 7]}},
+    {"Actions": {}}, {"Actions": None}, {"Actions": {"#ComputerSystem.Reset": {}}}, {"Boot": None}, {"Boot": []},
+    {"LogServices": None}, {"LogServices": {"@odata.id": 5}}, {"Links": {"ManagedBy": {"@odata.id": "/x"}}},
+)  # fmt: skip
+ODD_PARTS = (
+    None, [], "text", {"Thermal": None}, {"Thermal": {}}, {"Thermal": {"@odata.id": _CHASSIS}, "Temperatures": [None]},
+    {"Thermal": {"@odata.id": _CHASSIS}, "Temperatures": [{"Status": None, "ReadingCelsius": []}]},
+    {"Thermal": {"@odata.id": _CHASSIS}, "Temperatures": {"a": 1}},
+    {"Sensors": {"@odata.id": _CHASSIS}, "Members": [{}]},
+)  # fmt: skip
+ODD_LOGS = (
+    None, [], {"Members": None}, {"Members": [None]}, {"Members": [{"@odata.id": _LOGS}], "Entries": None},
+    {"Members": [{"@odata.id": _LOGS}], "Entries": {"@odata.id": _LOGS}, "Actions": None},
+)  # fmt: skip
+VERBS = [verb for verb in Verb if verb is not Verb.BOOTDEV]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_whatever_a_bmc_leaves_out_is_an_outcome(fake: type[Fake], verb: Verb) -> None:
+    """No answer of one machine's BMC ends the batch."""
+    for change in ODD:
+        fake.paths["GET /redfish/v1/Systems/1"] = (200, {**SYSTEM, **change})
+        assert ask(fake, verb, wait=0).verb is verb
+    fake.paths["GET /redfish/v1/Systems/1"] = (200, SYSTEM)
+    for part in ODD_PARTS if verb in (Verb.SENSORS, Verb.CHECK) else ():
+        fake.paths[f"GET {_CHASSIS}"] = (200, part)
+        assert ask(fake, verb).verb is verb
+    for part in ODD_LOGS if verb in (Verb.SEL, Verb.SEL_CLEAR) else ():
+        fake.paths[f"GET {_LOGS}"] = (200, part)
+        assert ask(fake, verb).verb is verb
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"[1]", b"{", b"null"])
+def test_a_web_server_that_is_no_redfish(fake: type[Fake], body: bytes) -> None:
+    fake.paths["GET /redfish/v1"] = (200, body)
+    outcome = ask(fake, Verb.STATUS)
+    assert outcome.fault in (Fault.REFUSED, Fault.UNSUPPORTED)
+    assert outcome.text
 
 
 def test_a_boot_device_that_is_ignored(fake: type[Fake]) -> None:

@@ -1,10 +1,7 @@
 """A machine applies the config that rackctl rendered for it, and joins a control plane that nobody else can join."""
 
-import base64
 import hashlib
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from boot.conftest import ADDRESS, Rig
+from boot.control_plane import serve_control_plane
 
 pytestmark = [pytest.mark.boot, pytest.mark.engine]
 
@@ -34,26 +32,8 @@ RACK = f"""\
 
 @pytest.fixture
 def control_plane() -> Iterator[list[dict[str, str]]]:
-    """Answers an agent's first question as k3s does: 200 with the right token, else 401. What was asked is recorded."""
-    asked: list[dict[str, str]] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            given = self.headers.get("Authorization", "").removeprefix("Basic ")
-            pair = base64.b64decode(given).decode(errors="replace")
-            right = pair == TOKEN.partition("::")[2] and self.path == "/v1-k3s/config"
-            asked.append({"path": self.path, "pair": pair, "node": self.headers.get("K3s-Node-Name", "")})
-            self.send_response(200 if right else 401)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer((ADDRESS, PORT), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield asked
-    server.shutdown()
-    server.server_close()
+    with serve_control_plane(ADDRESS, PORT, TOKEN) as asked:
+        yield asked
 
 
 def check_in(rig: Rig, mac: str) -> dict[str, str]:

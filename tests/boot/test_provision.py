@@ -1,5 +1,6 @@
 """The whole loop: a virtual rack behind real BMCs, from power-off to the check-in and back by the power button."""
 
+import ipaddress
 import json
 import os
 import re
@@ -7,13 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import peers
 import pytest
 
 from boot.conftest import BMC_NETWORK
+from boot.control_plane import serve_control_plane
 
 RACKCTL = str(Path(sys.executable).with_name("rackctl"))
+ADDRESS = BMC_NETWORK.partition("/")[0]
+BRIDGE = f"rackctl{int(ipaddress.IPv4Address(ADDRESS)):08x}"
+TOKEN = "K10" + "0123456789abcdef" * 4 + "::node:canary-token"
 pytestmark = [pytest.mark.boot, pytest.mark.engine]
 
 
@@ -48,19 +55,28 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def test_three_machines_from_off_to_joined_and_softly_off(lab: Lab, tmp_path: Path) -> None:
     assert lab.states() == ["off", "off", "off"]
+    rack, secret = lab.rack / "rack.yml", lab.rack / "secrets" / "k3s-token"
+    secret.touch(mode=0o600)
+    secret.write_text(TOKEN + "\n")
+    rack.write_text(rack.read_text() + f'join: {{kind: k3s, server: "http://{ADDRESS}:16443", token: k3s-token}}\n')
     log = tmp_path / "console.log"
     console = subprocess.Popen(
         [RACKCTL, "console", "node1", "--log", str(log), "--rack", str(lab.rack)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=lab.env,
     )  # fmt: skip
+    names = ["node1", "node2", "node3"]
     try:
-        found = json.loads(lab.run("provision", "--all", "--json"))["nodes"]
+        with serve_control_plane(ADDRESS, 16443, TOKEN) as asked:
+            found = json.loads(lab.run("provision", "--all", "--json"))["nodes"]
     finally:
         console.send_signal(2)
         console.wait(30)
-    assert [(one["node"], one["state"]) for one in found] == [("node1", "up"), ("node2", "up"), ("node3", "up")]
+    assert [(one["node"], one["state"]) for one in found] == [(name, "joined") for name in names]
+    assert sorted(one["node"] for one in asked) == names
     stages = [[stage["stage"] for stage in one["timeline"]["stages"]] for one in found]
-    assert [names[:4] for names in stages] == [["dhcp", "loader", "script", "kernel"]] * 3
+    assert [(one[:4], one[-2:]) for one in stages] == [
+        (["dhcp", "loader", "script", "kernel"], ["checkin", "joined"])
+    ] * 3
     assert {one["timeline"]["firmware"] for one in found} == {"pcbios", "efi"}
     assert b"iPXE" in log.read_bytes()
     assert lab.states() == ["on", "on", "on"]
@@ -89,6 +105,42 @@ def test_a_machine_that_stops_is_named_and_ends_with_6(lab: Lab) -> None:
         rack.write_text(whole)
     assert (found[0]["state"], found[0]["stage"]) == ("failed", "bmc")
     assert "authentication" in found[0]["text"]
+
+
+@contextmanager
+def dropped(text: str) -> Iterator[None]:
+    """What machines send by TCP with this text in it is lost."""
+
+    def rule(verb: str) -> subprocess.CompletedProcess[bytes]:
+        words = f"-w -t raw -{verb} PREROUTING -i {BRIDGE} -p tcp -m string --algo bm --string {text} -j DROP".split()
+        engine = ["docker", "run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"]
+        return subprocess.run([*engine, "--entrypoint", "iptables", peers.image(), *words], capture_output=True)
+
+    if (done := rule("A")).returncode:
+        pytest.skip(f"this kernel cannot match text in packets: {done.stderr.decode()}")
+    try:
+        yield
+    finally:
+        assert rule("D").returncode == 0
+
+
+def test_a_loader_that_cannot_reach_its_script_gives_way_to_the_other(lab: Lab) -> None:
+    """undionly names itself in the request for its script; ipxe.pxe drives the card itself, and names that."""
+    if json.loads(lab.run("up", "--json"))["lane"] != "source":
+        pytest.skip("the prebuilt lane has one loader for each firmware; a clone of iPXE's source gives both")
+    rack = lab.rack / "rack.yml"
+    whole = rack.read_text()
+    rack.write_text(whole.replace("firmware: bios,", "firmware: bios, boot: local,"))  # no system need load
+    try:
+        with dropped("chip=undionly"):
+            (found,) = json.loads(lab.run("provision", "node1", "--json"))["nodes"]
+    finally:
+        rack.write_text(whole)
+        lab.run("power", "off", "node1", "--force")
+    assert (found["state"], found["tries"], found["loader"]) == ("disk", 2, "ipxe")
+    files = [stage["detail"].get("file", "") for stage in found["timeline"]["stages"]]
+    assert re.search(r"/tftp/52-54-00(-[0-9a-f]{2}){3}/undionly\.kpxe$", files[1])
+    assert found["timeline"]["facts"]["chip"] != "undionly"
 
 
 def test_preflight_boots_a_stand_in(lab: Lab) -> None:

@@ -146,7 +146,7 @@ def test_routes_are_rfc_3442() -> None:
 def test_codes_7_and_9_load_the_same() -> None:
     by_code = {arch.code: arch for arch in ARCHES}
     assert loader_for(by_code[7], SOURCE) == loader_for(by_code[9], SOURCE) == "snponly.efi"
-    assert loader_for(by_code[7], SOURCE, "ipxe") == "ipxe.efi"
+    assert loader_for(by_code[7], ("ipxe.efi",)) == "ipxe.efi"
     assert loader_for(by_code[11], SOURCE) is None
 
 

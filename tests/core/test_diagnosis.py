@@ -31,7 +31,7 @@ CUT = (Stage.INITRD, {"problem": "aborted", "percent": "40", "uri": "/os/i"}, Fa
 
 @pytest.mark.parametrize(("events", "code", "says"), [
     ([(Stage.LOADER, {"problem": "not-found", "file": "x.efi"}, False)], "loader-not-found", "option 67"),
-    ([LOADER], "loader-but-no-script", "ipxe.efi instead of snponly.efi"),
+    ([LOADER], "loader-but-no-script", "loader: ipxe in rack.yml instead of snponly.efi"),
     ([LOADER, LOADER, LOADER], "loader-loop", "carries no script"),
     ([LOADER, SCRIPT], "script-but-no-kernel", "rackctl up"),
     ([LOADER, ARM], "kernel-wrong-arch", "arm64"),

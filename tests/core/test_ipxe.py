@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rackctl.adapters.ipxe import plan_files
-from rackctl.core.dhcp.arch import arch_by_key, loader_for
+from rackctl.core.dhcp.arch import arch_by_key, loader_for, swap_loaders
 from rackctl.core.ipxe.binaries import BINARIES, choose_targets, compiled, find_fault
 from rackctl.core.ipxe.features import ALWAYS, COMMANDS, PROTOCOLS, built_commands
 from rackctl.core.ipxe.headers import render_headers
@@ -210,5 +210,8 @@ def test_a_shim_is_named_where_one_is_served() -> None:
     uefi, bios = arch_by_key("uefi"), arch_by_key("bios")
     assert uefi and bios
     served = plan_files(Path("/none"), "signed")[1]
-    assert loader_for(uefi, served) == loader_for(uefi, served, "snponly") == "snponly-shim.efi"
-    assert loader_for(uefi, served, "ipxe") == "ipxe-shim.efi" and loader_for(bios, served) == "undionly.kpxe"
+    contents = {name: name for name in served}
+    for loader in ("snponly", "ipxe"):
+        given = swap_loaders(contents, loader)[str(loader_for(uefi, served))]
+        assert given == f"{loader}-shim.efi"
+    assert loader_for(uefi, served) == "snponly-shim.efi" and loader_for(bios, served) == "undionly.kpxe"

@@ -96,6 +96,14 @@ def test_a_busy_bmc_is_asked_again_and_not_for_ever() -> None:
     assert (outcome.fault, len(calls)) == (Fault.BUSY, 3)
 
 
+def test_a_login_whose_packets_were_lost_is_no_lack_of_privilege() -> None:
+    lost = "> Error: no response from RAKP 1 message\nSet Session Privilege Level to ADMINISTRATOR failed: Command"
+    outcome, calls = play(order(Verb.ON), Reply(1, "", f"{lost}\n{GENERIC}"), status("on"))
+    assert (outcome.ok, len(calls)) == (True, 2)
+    refused = Reply(1, "", f"Set Session Privilege Level to ADMINISTRATOR failed: Requested level exceeds\n{GENERIC}")
+    assert play(order(Verb.ON), refused)[0].fault is Fault.PRIVILEGE
+
+
 @pytest.mark.parametrize(("hint", "tried"), [(None, [17, 3]), (3, [3, 17]), (17, [17, 3])])
 def test_the_other_cipher_suite_is_tried_once(hint: int | None, tried: list[int]) -> None:
     refusal = Reply(1, "", "Error in open session response message : invalid authentication algorithm\n" + GENERIC)

@@ -9,6 +9,7 @@ from rackctl.core.provision import (
     JOIN_WAIT,
     Ending,
     Run,
+    change_loader,
     deserves_retry,
     follow,
     judge,
@@ -92,6 +93,34 @@ def test_who_gets_a_second_try(missing: Stage, problem: str, tries: int, again: 
     assert deserves_retry(ending) is again
 
 
+def loaded(file: str, **more: object) -> Ending:
+    stage = StageTime(Stage.LOADER, 1005.0, 1006.0, 0, True, {"file": f"/srv/current/tftp/{file}"})
+    keys = {"verdict": "stuck", "missing": Stage.SCRIPT, "reason": "silent", **more}
+    return Ending("n", "failed", timeline=Timeline(MAC, "10.0.0.1", 1005.0, (stage,), **keys))  # type: ignore[arg-type]
+
+
+def test_which_failure_calls_for_the_other_loader() -> None:
+    assert change_loader(loaded("undionly.kpxe"), None) == "ipxe"
+    assert change_loader(loaded("52-54-00-12-34-56/undionly.kpxe"), "ipxe") == "snponly"
+    assert change_loader(loaded("undionly.kpxe", problem="status"), None) is None  # the script was asked for
+    assert change_loader(loaded("undionly.kpxe", missing=Stage.KERNEL), None) is None
+    assert change_loader(loaded("pxelinux.0"), None) is None
+
+
+def test_an_installer_checks_in_and_joins_from_its_disk() -> None:
+    run = follow(replace(RUN, until=Stage.JOINED), boot(Stage.SCRIPT, Stage.CHECKIN, verdict="done"))
+    assert run.came_up == 1015
+    by_disk = boot(Stage.SCRIPT, started=1100.0, verdict="done")
+    assert judge(follow(run, by_disk), by_disk, 1200) is None
+    late = judge(run, by_disk, 1016 + JOIN_WAIT)
+    assert late and (late.state, late.stage) == ("failed", "joined")
+
+
+def test_a_machine_that_is_installed_goes_to_its_disk() -> None:
+    ending = judge(replace(RUN, until=Stage.SCRIPT), boot(Stage.LOADER, Stage.SCRIPT, verdict="done"), 1030)
+    assert ending and (ending.state, ending.ok, "--reinstall" in ending.remedy) == ("disk", True, True)
+
+
 def test_the_summary() -> None:
     text = summary([Ending("a", "up", 73.6), Ending("node2", "failed", 9, "script", "a loop", "mend it", 2)])
     assert text.splitlines() == [
@@ -99,4 +128,8 @@ def test_the_summary() -> None:
         "node2  failed before script: a loop, 2 tries",
         "       -> mend it",
         "1 of 2 provisioned",
+    ]
+    assert summary([Ending("a", "up", 140, tries=2, loader="ipxe")]).splitlines()[:2] == [
+        "a  up, 140 s, 2 tries, the second with the loader ipxe",
+        "   -> write loader: ipxe to nodes.a in rack.yml, or the next rackctl up takes it away again",
     ]

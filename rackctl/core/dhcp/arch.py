@@ -6,14 +6,14 @@ the other way round than the registry; firmware sends either for UEFI x86_64, so
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 USER_CLASS = "rackctl"  # option 77 of the iPXE that carries our script: never offer it a loader again
 
 Firmware = Literal["bios", "uefi"]
-Prefer = Literal["auto", "snponly", "ipxe"]
+Loader = Literal["snponly", "ipxe"]  # which drivers: the firmware's own for the card (on BIOS: undionly), or iPXE's
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,17 @@ ARCHES = (
 
 # Best first. snponly drives the card through the firmware's own driver, which is there whenever PXE worked.
 _LOADERS = {
-    ("bios", "x86"): ("undionly.kpxe", "pxelinux.0"),
+    ("bios", "x86"): ("undionly.kpxe", "ipxe.pxe", "pxelinux.0"),
     # Where a shim is served, it comes first: with Secure Boot off it starts iPXE just the same.
     ("uefi", "x64"): ("snponly-shim.efi", "ipxe-shim.efi", "snponly.efi", "ipxe.efi"),
     ("uefi", "ia32"): ("snponly-ia32.efi", "ipxe-ia32.efi"),
     ("uefi", "arm64"): ("snponly-arm64.efi", "ipxe-arm64.efi"),
 }
+# The firmware's driver, then iPXE's own. A shim loads the binary that it has the name of, so that both are swapped.
+_PAIRS = (
+    ("undionly.kpxe", "ipxe.pxe"), ("snponly.efi", "ipxe.efi"), ("snponly-shim.efi", "ipxe-shim.efi"),
+    ("snponly-ia32.efi", "ipxe-ia32.efi"), ("snponly-arm64.efi", "ipxe-arm64.efi"),
+)  # fmt: skip
 
 
 def arch_by_code(code: int) -> Arch | None:
@@ -69,12 +74,30 @@ def arch_by_key(text: str) -> Arch | None:
     return next((arch for arch in ARCHES if text == arch.key or text == str(arch.code)), None)
 
 
-def loader_for(arch: Arch, files: Collection[str], prefer: Prefer = "auto") -> str | None:
+def loader_for(arch: Arch, files: Collection[str]) -> str | None:
     """The TFTP name of the loader for `arch` among the files that are served; None when none of them suits."""
-    names: tuple[str, ...] = _LOADERS[arch.firmware, arch.cpu]
-    if prefer != "auto":
-        names = tuple(sorted(names, key=lambda name: not name.startswith(prefer)))
-    return next((name for name in names if name in files), None)
+    return next((name for name in _LOADERS[arch.firmware, arch.cpu] if name in files), None)
+
+
+def other_loader(name: str, current: Loader | None = None) -> Loader | None:
+    """The loader that drives the card another way than the one of this name; None for a file that has no such pair.
+
+    current: what the machine is given under that name.
+    """
+    pair = next((pair for pair in _PAIRS if name in pair), None)
+    if pair is None:
+        return None
+    return "ipxe" if (current or ("snponly", "ipxe")[pair.index(name)]) == "snponly" else "snponly"
+
+
+def swap_loaders(files: Mapping[str, str], loader: Loader) -> dict[str, str]:
+    """The same names, each of a pair with the content of the one that the machine is to get, where that is there."""
+    found = dict(files)
+    for pair in _PAIRS:
+        chosen = pair[("snponly", "ipxe").index(loader)]
+        if chosen in files:
+            found |= {name: files[chosen] for name in pair if name in files}
+    return found
 
 
 @dataclass(frozen=True)
@@ -99,11 +122,11 @@ def loader_url(address: str, http_port: int, name: str) -> str:
     return f"http://{address}{port}/ipxe/{name}"
 
 
-def choose_loaders(address: str, http_port: int, files: Collection[str], prefer: Prefer = "auto") -> tuple[Choice, ...]:
+def choose_loaders(address: str, http_port: int, files: Collection[str]) -> tuple[Choice, ...]:
     """One Choice for each family that some served file suits, in the table's order."""
     found: dict[str, Choice] = {}
     for arch in ARCHES:
-        name = loader_for(arch, files, prefer)
+        name = loader_for(arch, files)
         if name is None:
             continue
         if arch.family in found:

@@ -33,6 +33,9 @@ def _service(rack: Rack) -> Iterator[str]:
         return
     yield f"listen-address={rack.server.address}"
     yield "bind-dynamic"
+    # A machine with a `loader:` of its own has a folder by its MAC, where the same names hold other files: routers that
+    # name one file for everybody need not change, and neither does this file, so that no transfer is cut off.
+    yield "tftp-unique-root=mac"
 
 
 def _proxy(rack: Rack) -> Iterator[str]:
