@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from rackctl.adapters.fetch.githubkeys import fetch_keys
 from rackctl.adapters.folder import RackFolder
-from rackctl.adapters.githubkeys import fetch_keys
 from rackctl.adapters.secrets import Secrets
 from rackctl.core.config.sources import Inputs
 from rackctl.core.lock import RackLock

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rackctl.adapters.fetch.githubkeys import fetch_keys
 from rackctl.adapters.folder import RackFolder
-from rackctl.adapters.githubkeys import fetch_keys
 from rackctl.core.lock import RackLock
 from rackctl.core.model import Rack
 from rackctl.errors import ConfigError, FetchError
