@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from rackctl.adapters.bsdp_probe import ask_list
 from rackctl.adapters.fetch import Store
 from rackctl.adapters.fetch.progress import Progress
 from rackctl.adapters.fetch.prune import remember_rack
+from rackctl.adapters.fetch.store import hash_file
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.workers import workers
 from rackctl.core.config.sources import Inputs
@@ -51,11 +51,6 @@ class Up:
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
         return {**self.__dict__, "plan": self.plan.to_json(), "changed": bool(self.plan.steps)}
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def bring_up(
@@ -169,7 +164,7 @@ def _render(
     tls: str,
 ) -> Tree:
     def digests(named: dict[str, Path]) -> dict[str, str]:
-        found = {name: _sha256(file) for name, file in named.items()}
+        found = {name: hash_file(file) for name, file in named.items()}
         sources.update({found[name]: file for name, file in named.items()})
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -72,10 +71,11 @@ def build_ipxe(
 
 
 def _to_json(build: IpxeBuild, proofs: list[Proven]) -> dict[str, object]:
+    from rackctl.adapters.fetch.store import hash_file
+
     files = {}
     for name, file in build.files.items():
-        raw = file.read_bytes()
-        files[name] = {"path": str(file), "size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+        files[name] = {"path": str(file), "size": file.stat().st_size, "sha256": hash_file(file)}
     return {
         "lane": build.lane,
         "reason": build.reason,

@@ -109,8 +109,7 @@ def _show(name: str, node: Node, plan: BlessPlan, undo: bool) -> None:
 
 
 def _show_outcome(name: str, outcome: Outcome) -> None:
-    """A Mac's own words lose their control characters: a terminal would obey them."""
     text = f"{name}: {outcome.did}" if outcome.ok else f"{name}: {outcome.error}"
     text += f"\n  -> {outcome.remedy}" if outcome.remedy else ""
     text += "".join(f"\n  note: {note}" for note in outcome.notes)
-    say("".join(char if char.isprintable() or char == "\n" else "?" for char in text))
+    say(text)
