@@ -4,6 +4,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# One at a time on a machine: the virtual racks of both would have the same addresses. It lasts as long as this script and
+# pytest, also when they are killed.
+lock=/tmp/rackctl-tests.lock
+[ -e "$lock" ] || (umask 0 && : >>"$lock")
+exec 9<"$lock"
+if ! flock -n 9; then
+    echo "test: the tests of another folder run on this machine; waiting until they end"
+    flock 9
+fi
+bash scripts/test-leftovers.sh 9<&-
+
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT
 

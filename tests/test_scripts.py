@@ -95,6 +95,28 @@ def test_clean_with_nothing_to_remove(machine: Machine, engine: bool) -> None:
     assert not machine.called("docker r") and not machine.called("docker network rm")
 
 
+def test_what_killed_tests_left_is_removed_and_racks_of_users_stay(machine: Machine) -> None:
+    machine.put(
+        "docker",
+        """\
+echo "docker $*" >>"$CALLS"
+case "$1 $2" in
+    "ps -a") printf '%s\\n' 'a1 tftp rackctl-1 /tmp/pytest-of-root/pytest-4/popen-gw0/rack0/.rackctl' \\
+        'a2 tftp rackctl-2 /srv/rack/.rackctl' 'a3 peers  ' 'a4 lab  ' 'a5 microhttp rackctl-3 /home/me/rack' ;;
+    "network ls") echo n1 ;;
+esac
+""",
+    )
+    done = machine.run("test-leftovers.sh")
+    assert done.returncode == 0, done.stderr
+    assert machine.called("docker rm") == ["docker rm -f a1 a3"]
+    assert machine.called("docker network") == [
+        "docker network ls -q --filter label=com.docker.compose.project=rackctl-1",
+        "docker network rm n1",
+    ]
+    assert done.stdout == "test: removing 2 containers that killed tests left\n"
+
+
 def test_an_engine_that_answers_is_used_as_it_is(machine: Machine) -> None:
     machine.put("docker", DOCKER)
     done = machine.run("engine.sh")
