@@ -13,12 +13,16 @@ my ($link, $wait) = @ARGV;
 my $shown = 0;
 sub slurp { open(my $f, '<', $_[0]) or die "wire: $_[0]: $!\n"; my $line = <$f>; chomp $line; $line }
 sub now { (split ' ', slurp('/proc/uptime'))[0] }
+# When the kernel had the frame that was read last: a busy machine runs this program a second late, and a server that is
+# slow by a second is not told from one that is not. ioctl(2) SIOCGSTAMP; the first one switches the stamps on.
+sub stamp { ioctl($_[0], 0x8906, my $time = "\0" x 16) or return; sprintf '%d.%06d', unpack('q q', $time) }
 -d "/sys/class/net/$link" or die "wire: there is no link $link\n";
 # What this machine sends to its own address, to a proxy of its own say, goes by lo.
 my %index = map { slurp("/sys/class/net/$_/ifindex") => 1 } $link, 'lo';
 
 # packet(7): AF_PACKET 17, SOCK_RAW 3, ETH_P_ALL 3. Only a tap for all protocols sees what this machine itself sends.
 socket(my $tap, 17, 3, unpack('S', pack('n', 3))) or die "wire: cannot listen: $!\n";
+stamp($tap);
 # raw(7): IPPROTO_RAW 255; SO_BINDTODEVICE 25
 socket(my $out, AF_INET, SOCK_RAW, 255) or die "wire: cannot send: $!\n";
 setsockopt($out, SOL_SOCKET, SO_BROADCAST, pack('i', 1)) or die "wire: $!\n";
@@ -31,12 +35,13 @@ sub listen_for {
         vec($ready, fileno($tap), 1) = 1;
         next unless select($ready, undef, undef, $left) > 0;
         my $from = recv($tap, my $frame, 65536, 0);
-        show($frame) if defined $from && $index{(unpack 'S n i', $from)[2]};    # sockaddr_ll
+        my $time = stamp($tap) or next;
+        show($time, $frame) if defined $from && $index{(unpack 'S n i', $from)[2]};    # sockaddr_ll
     }
 }
 
 sub show {
-    my $frame = shift;
+    my ($time, $frame) = @_;
     my $at = 12;
     $at += 4 while length($frame) > $at + 2 && unpack("x$at n", $frame) == 0x8100;    # 802.1Q
     return unless length($frame) > $at + 30 && unpack("x$at n", $frame) == 0x0800;
@@ -47,7 +52,7 @@ sub show {
     my ($from, $to, $length) = unpack("x$size n n n", $ip);
     return unless grep { $from == $_ || $to == $_ } 67, 68, 4011;
     return if $shown++ > 20_000;    # a flood
-    printf "%s %s %s %s %d %d %s\n", now(), join(':', unpack('x6 (H2)6', $frame)),
+    printf "%s %s %s %s %d %d %s\n", $time, join(':', unpack('x6 (H2)6', $frame)),
         inet_ntoa(substr($ip, 12, 4)), inet_ntoa(substr($ip, 16, 4)), $from, $to,
         unpack('H*', substr($ip, $size + 8, $length - 8));
 }

@@ -25,7 +25,7 @@ class Datagram:
 
 @dataclass(frozen=True)
 class Heard:
-    """Seen on the link: time in seconds since the machine started, to 10 ms."""
+    """Seen on the link: time in seconds since 1970, when the kernel had the frame."""
 
     time: float
     mac: str

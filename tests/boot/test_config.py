@@ -37,12 +37,12 @@ def control_plane() -> Iterator[list[dict[str, str]]]:
 
 
 def check_in(rig: Rig, mac: str) -> dict[str, str]:
-    """The query of the machine's last check-in."""
+    """The query of the machine's last check-in that tells what it applied: that of the join comes after it, or later."""
     found: dict[str, str] = {}
     for line in (rig.folder / ".rackctl" / "logs" / "http.jsonl").read_text().splitlines():
         url = urlsplit(json.loads(line)["uri"])
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        if url.path == "/checkin" and query.get("mac") == mac:
+        if url.path == "/checkin" and query.get("mac") == mac and "state" not in query:
             found = query
     return found
 

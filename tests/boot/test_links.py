@@ -7,6 +7,7 @@ import json
 import re
 import struct
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,10 +67,18 @@ class Firewall:
 
     def close_port(self, line: str) -> None:
         if line.endswith(" dhcp\n") and not self.rule:
-            address = re.findall(r"DHCP(?:OFFER|ACK)\(\S+\) (\S+)", self.router.read_text())[0]
+            address = self.wait_for_address()
             # microhttp's port is published: the engine forwards to it, TFTP is the master's own
             self.rule = f"DOCKER-USER -p tcp -s {address} -j DROP"
             peers.host(f"iptables -I {self.rule}")
+
+    def wait_for_address(self) -> str:
+        """The stage is said at the machine's question; the router's answer is a line of its own."""
+        end = time.monotonic() + 20
+        while not (found := re.findall(r"DHCP(?:OFFER|ACK)\(\S+\) (\S+)", self.router.read_text())):
+            assert time.monotonic() < end, self.router.read_text()
+            time.sleep(0.05)
+        return str(found[0])
 
     def open_port(self) -> None:
         if self.rule:
