@@ -37,7 +37,7 @@ def control_plane() -> Iterator[list[dict[str, str]]]:
 
 
 def check_in(rig: Rig, mac: str) -> dict[str, str]:
-    """The query of the machine's last check-in that tells what it applied: that of the join comes after it, or later."""
+    """The query of the last check-in that tells what the machine applied: that of the join comes at any time after."""
     found: dict[str, str] = {}
     for line in (rig.folder / ".rackctl" / "logs" / "http.jsonl").read_text().splitlines():
         url = urlsplit(json.loads(line)["uri"])
