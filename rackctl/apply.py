@@ -27,7 +27,7 @@ from rackctl.core.render import render_rack
 from rackctl.core.services import services_of
 from rackctl.core.tree import Tree
 from rackctl.dhcp import check_network
-from rackctl.errors import ServeError
+from rackctl.errors import BusyError, ServeError
 from rackctl.inputs import pin_keys, read_inputs
 from rackctl.ipxebuild import add_signed, build_loaders
 from rackctl.macbuild import add_mac_loaders
@@ -191,15 +191,22 @@ def _make_tls(folder: RackFolder, rack: Rack, report: Report) -> str:
 
 def _require_ports(folder: RackFolder, rack: Rack) -> None:
     """Raises BusyError when somebody else holds a port that the rack needs; what our own services hold is ours."""
-    address, port = rack.server.address, rack.server.http_port
+    address, http = rack.server.address, rack.server.http_port
     mine = {one.service: one.published for one in engine.list_services(folder.project) if one.state == "running"}
-    if f"{address}:69" not in mine.get("tftp", ()):
-        host.require_port(address, 69, socket.SOCK_DGRAM, "stop that server: ROMs ask TFTP on port 69 and no other")
-    if f"{address}:{port}" not in mine.get("microhttp", ()):
-        host.require_port(address, port, socket.SOCK_STREAM, "set another server.http_port in rack.yml")
-    tls = rack.ipxe.https.port if rack.ipxe.https else 0
-    if tls and f"{address}:{tls}" not in mine.get("microhttp", ()):
-        host.require_port(address, tls, socket.SOCK_STREAM, "rack.yml: ipxe: {https: {port: ANOTHER}}")
+    wanted = [
+        ("tftp", 69, socket.SOCK_DGRAM, "stop that server: ROMs ask TFTP on port 69 and no other"),
+        ("microhttp", http, socket.SOCK_STREAM, "set another server.http_port in rack.yml"),
+    ]
+    if rack.ipxe.https:
+        remedy = "rack.yml: ipxe: {https: {port: ANOTHER}}"
+        wanted.append(("microhttp", rack.ipxe.https.port, socket.SOCK_STREAM, remedy))
+    for service, port, kind, remedy in wanted:
+        if f"{address}:{port}" in mine.get(service, ()) or host.port_is_free(address, port, kind):
+            continue
+        if other := engine.find_rack_on(f"{address}:{port}", folder.project):
+            remedy = f"rackctl down --rack {other}; or give this rack another address of the master"
+            raise BusyError(f"port {port} of {address} serves another rack, that of {other}", remedy=remedy)
+        host.require_port(address, port, kind, remedy)
 
 
 def bring_down(folder: RackFolder) -> bool:

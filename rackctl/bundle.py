@@ -24,7 +24,7 @@ from rackctl.adapters import engine, imagebuild, lockfile
 from rackctl.adapters.fetch import Store, hash_file
 from rackctl.adapters.fetch.progress import Progress, Report
 from rackctl.adapters.folder import RackFolder
-from rackctl.adapters.imagearchive import load_images, save_images
+from rackctl.adapters.imagearchive import load_images, read_tags, save_images
 from rackctl.core.lock import RackLock, parse_lock, render_lock
 from rackctl.errors import ConfigError, FetchError
 from rackctl.ipxebuild import build_loaders
@@ -95,7 +95,7 @@ def load_bundle(file: Path, folder: RackFolder, report: Report) -> Bundle:
             engine.check_engine()
             for name, member, digest in _members(tar, manifest["files"], file):
                 if name == "images.tar":
-                    _load_images(member, digest, file, report)
+                    _load_images(member, digest, set(manifest["images"]), file, report)
                 elif not (target := CACHE / PurePosixPath(name).relative_to("cache")).exists():
                     _place(member, digest, target, file)
     except OSError as wrong:
@@ -165,10 +165,14 @@ def _place(content: IO[bytes], digest: str, target: Path, file: Path) -> None:
     aside.rename(target)
 
 
-def _load_images(content: IO[bytes], digest: str, file: Path, report: Report) -> None:
+def _load_images(content: IO[bytes], digest: str, named: set[str], file: Path, report: Report) -> None:
+    """A tag is a name that this engine trusts: one of another program's image would replace that image."""
     with tempfile.TemporaryDirectory(prefix="rackctl-images-") as scratch:
         saved = Path(scratch) / "images.tar"
         _place(content, digest, saved, file)
+        strangers = sorted(tag for tag in read_tags(saved) if tag not in named or not tag.startswith("rackctl/"))
+        if strangers:
+            raise FetchError(f"its images have the names {', '.join(strangers)}", str(file), "do not trust it")
         report("loading the containers' images")
         load_images(saved)
 

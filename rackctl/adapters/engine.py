@@ -162,6 +162,17 @@ def list_services(project: str) -> list[Service]:
         return sorted((_service(one.attrs) for one in found), key=lambda s: s.service)
 
 
+def find_rack_on(place: str, other_than: str) -> Path | None:
+    """The folder of another project's running rack that listens on `address:port`. Raises EngineError."""
+    with _api() as client:
+        for one in client.containers.list(filters={"label": "org.rackctl.role"}):
+            labels = one.attrs["Config"]["Labels"]
+            work = labels.get("com.docker.compose.project.working_dir")
+            if work and labels["com.docker.compose.project"] != other_than and place in _service(one.attrs).published:
+                return Path(work).parent
+    return None
+
+
 def _service(attributes: dict[str, Any]) -> Service:
     state, config = attributes["State"], attributes["Config"]
     bound = [

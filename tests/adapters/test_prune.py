@@ -137,6 +137,44 @@ def test_a_bundle_that_is_not_what_it_says_is_refused(
     assert not (tmp_path / "cache/a").exists() and not (tmp_path / "a").exists()
 
 
+def archive_of(tags: list[str], index: list[str]) -> bytes:
+    """An archive of images as docker save writes it: here its two lists of tags alone."""
+    notes = [{"annotations": {"io.containerd.image.name": tag}} for tag in index]
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, told in (("manifest.json", [{"RepoTags": tags}]), ("index.json", {"manifests": notes})):
+            content = json.dumps(told).encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tags", "index", "stranger"),
+    [
+        (["rackctl/tftp:1"], ["docker.io/rackctl/tftp:1"], ""),
+        (["rackctl/tftp:1", "debian:bookworm"], [], "debian:bookworm"),
+        (["rackctl/tftp:1"], ["docker.io/library/debian:bookworm"], "library/debian:bookworm"),
+        (["rackctl/microhttp:1"], [], "rackctl/microhttp:1"),
+        (["other/tftp:1"], [], "other/tftp:1"),
+    ],
+)
+def test_a_bundle_may_name_no_image_but_the_racks(
+    tmp_path: Path, rack: RackFolder, monkeypatch: pytest.MonkeyPatch, tags: list[str], index: list[str], stranger: str
+) -> None:
+    loaded: list[Path] = []
+    monkeypatch.setattr(bundle, "load_images", loaded.append)
+    named = ["rackctl/tftp:1", "other/tftp:1"]
+    file = make_bundle(tmp_path / "b", {"images.tar": archive_of(tags, index)}, images=named)
+    if stranger:
+        with pytest.raises(FetchError, match=f"names {stranger}"):
+            load(file, rack)
+    else:
+        load(file, rack)
+    assert len(loaded) == (not stranger)
+
+
 def test_a_bundle_that_is_cut_or_of_another_format_is_one_error(tmp_path: Path, rack: RackFolder) -> None:
     file = make_bundle(tmp_path / "b", {"cache/overlays/a": os.urandom(99_999)})
     file.write_bytes(file.read_bytes()[:50_000])

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -78,6 +79,14 @@ def test_another_address_whose_tftp_port_is_held_leaves_what_is_served(rack: Rig
     assert "port 69/udp of 127.0.0.69" in failed.stderr and f"(pid {os.getpid()})" in failed.stderr
     with urlopen(f"{rack.http}/boot/default.ipxe") as answer:
         assert ADDRESS.encode() in answer.read()
+
+
+def test_a_second_rack_on_the_address_is_told_of_the_first(rack: Rig, tmp_path: Path) -> None:
+    second = Rig(tmp_path)
+    second.write()
+    failed = second.run("up", want=7)
+    assert f"port 69 of {ADDRESS} serves another rack, that of {rack.folder}" in failed.stderr
+    assert f"rackctl down --rack {rack.folder}" in failed.stderr
 
 
 def test_up_mends_what_was_removed_under_running_services(rack: Rig) -> None:
