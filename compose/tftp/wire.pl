@@ -23,10 +23,27 @@ my %index = map { slurp("/sys/class/net/$_/ifindex") => 1 } $link, 'lo';
 # packet(7): AF_PACKET 17, SOCK_RAW 3, ETH_P_ALL 3. Only a tap for all protocols sees what this machine itself sends.
 socket(my $tap, 17, 3, unpack('S', pack('n', 3))) or die "wire: cannot listen: $!\n";
 stamp($tap);
+# A busy master sends gigabytes here while it is asked: unfiltered they fill the tap's buffer, and answers are lost in it.
+my $filter = filter();
+setsockopt($tap, SOL_SOCKET, 26, pack('S x![P] P', length($filter) / 8, $filter)) or die "wire: cannot filter: $!\n";
 # raw(7): IPPROTO_RAW 255; SO_BINDTODEVICE 25
 socket(my $out, AF_INET, SOCK_RAW, 255) or die "wire: cannot send: $!\n";
 setsockopt($out, SOL_SOCKET, SO_BROADCAST, pack('i', 1)) or die "wire: $!\n";
 setsockopt($out, SOL_SOCKET, 25, pack('Z16', $link)) or die "wire: $link: $!\n";
+
+# Classic BPF, as SO_ATTACH_FILTER takes it (linux/filter.h): UDP over IPv4, untagged or with one 802.1Q tag, from or to a
+# port of DHCP.
+sub filter {
+    my @ports = (67, 68, 4011);
+    my @rules = ([0x28, 0, 0, 12], [0x15, 3, 0, 0x0800], [0x15, 0, 13, 0x8100], [0x28, 0, 0, 16], [0x15, 13, 11, 0x0800]);
+    for my $ip (14, 18) {
+        push @rules, [0x30, 0, 0, $ip + 9], [0x15, 0, 9, 17], [0xb1, 0, 0, $ip], [0x48, 0, 0, $ip];
+        push @rules, map { [0x15, 7 - $_, 0, $ports[$_]] } 0 .. 2;
+        push @rules, [0x48, 0, 0, $ip + 2], map { [0x15, 3 - $_, 0, $ports[$_]] } 0 .. 2;
+        push @rules, [0x06, 0, 0, 0], [0x06, 0, 0, 0xffffffff];
+    }
+    return join '', map { pack 'S C C L', @$_ } @rules;
+}
 
 sub listen_for {
     my $end = now() + shift;

@@ -25,6 +25,7 @@ from rackctl import trial
 from rackctl.core.dhcp.clients import CLIENTS
 from rackctl.core.dhcp.daemon import render_dnsmasq
 from rackctl.core.load import parse_rack
+from rackctl.dhcp import ask
 from rackctl.errors import BusyError, ConfigError, ServeError
 
 pytestmark = pytest.mark.engine
@@ -168,6 +169,26 @@ def test_a_slow_server_is_named(bench: Bench) -> None:
         audit = bench.audit(wait=7.0)
     assert "slow-server" in names(audit)
     assert {a.client for a in audit.answers} == {client.key for client in CLIENTS}
+
+
+@contextmanager
+def flood(target: str) -> Iterator[None]:
+    """Datagrams to the target as fast as one core sends them, for the length of the block."""
+    words = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.connect((TARGET, 9))\nwhile 1:\n"
+    words += "    try:\n        s.send(bytes(1400))\n    except ConnectionRefusedError:\n        pass\n"
+    child = subprocess.Popen([sys.executable, "-c", words.replace("TARGET", repr(target))])
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_master_that_is_busy_hears_every_answer(bench: Bench) -> None:
+    bench.up("router")
+    with bench.serve("dnsmasq", PLAIN["dnsmasq"]), flood(bench.router):
+        answers = ask(bench.tftp, bench.network.bridge, NODE, wait=3.0)
+    assert [a.client for a in answers] == [client.key for client in CLIENTS]
 
 
 def test_hostile_answers_are_shown_and_harm_nobody(bench: Bench) -> None:
