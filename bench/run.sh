@@ -7,6 +7,7 @@ missed=0
 run() { echo "== $*"; python "bench/$1" "${@:2}" || missed=1; }
 run help_time.py
 run new_script.py 3
+run fold.py
 if [ -n "${RACK:-}" ]; then
     run memory.py "$RACK"
     run second_up.py "$RACK"

@@ -25,6 +25,7 @@ from rackctl.core.model import Rack, os_path
 from rackctl.core.plan import Facts, Plan, compose_sum, make_plan
 from rackctl.core.render import render_rack
 from rackctl.core.services import services_of
+from rackctl.core.statustree import add_findings
 from rackctl.core.tree import Tree
 from rackctl.dhcp import check_network
 from rackctl.errors import BusyError, ServeError
@@ -95,7 +96,7 @@ def bring_up(
         again = {node.mac for node in rack.nodes.values() if node.boot == "reinstall"}
         inventories.start_over(folder.installed, folder.work / "state" / "again", again)
         tree = _render(folder, rack, build, releases, overlays, tags, sources, inputs, tls)
-        stop_on_errors(rack, inputs, folder.catalog(), tree, report)
+        tree = add_findings(tree, stop_on_errors(rack, inputs, folder.catalog(), tree, report))
         plan = make_plan(gather(folder, tree, sources), tree, services_of(rack))
         if plan.has("publish"):
             settle_releases(releases)

@@ -68,7 +68,7 @@ class Follower:
 
     def timelines(self, now: float) -> list[Timeline]:
         """Every boot that is remembered."""
-        return judge_boots(self.fold, now)
+        return [self.known.settle(one) for one in judge_boots(self.fold, now)]
 
     def know(self) -> Known:
         """What is known now beside the logs."""
@@ -97,6 +97,32 @@ class Follower:
             write_aside(folder / "status.json", json.dumps(status, separators=(",", ":")).encode())
             write_aside(folder / "metrics.prom", render_metrics(status, self.counts).encode())
         return status
+
+
+def read_known(current: Path) -> Known:
+    """What rack.yml knew when the tree was made that is served; nothing while there is no tree."""
+    try:
+        found = json.loads((current / "status" / "known.json").read_bytes())
+    except (OSError, ValueError):
+        return Known()
+    return Known(
+        names=found["names"], unknown=found["unknown"], port=found["port"], server=found["server"],
+        silent={os: Stage[stage] for os, stage in found.get("silent", {}).items()},
+        configured=frozenset(found.get("configured", ())), findings=_read_findings(current),
+    )  # fmt: skip
+
+
+def _read_findings(current: Path) -> dict[str, list[str]]:
+    """The file has each line once, with the machines that it is about: thousands may share one."""
+    found: dict[str, list[str]] = {}
+    try:
+        told = json.loads((current / "status" / "findings.json").read_bytes())
+    except (OSError, ValueError):
+        return found
+    for line, machines in told.items():
+        for machine in machines:
+            found.setdefault(machine, []).append(line)
+    return found
 
 
 class _Stream:

@@ -18,7 +18,7 @@ from rackctl.core.dhcp.arch import Loader
 from rackctl.core.events import Event, Stage
 from rackctl.core.model import Rack, hyphenate
 from rackctl.core.power import Fault, Outcome, Verb
-from rackctl.core.provision import Ending, Run, change_loader, deserves_retry, follow, judge, of_this_start
+from rackctl.core.provision import Ending, Run, change_loader, deserves_retry, follow, judge, judge_round, of_this_start
 from rackctl.core.tftplog import parse_tftp_line
 from rackctl.core.timeline import Timeline, fold_events
 from rackctl.errors import RackError
@@ -217,12 +217,13 @@ class Provision:
         starts = {run.since for run in self.runs.values()}
         folded = {begun: fold_events((e for e in events if e.time >= begun), now) for begun in starts}
         for node, run in list(self.runs.items()):
-            timeline = of_this_start(run, folded[run.since])
+            boots = of_this_start(run, folded[run.since])
+            timeline = boots[-1] if boots else None
             fresh = follow(run, timeline)
             if fresh is not run:
                 self.runs[node] = fresh
                 self.watch(fresh, timeline)
-            ending = judge(fresh, timeline, now)
+            ending = judge(fresh, timeline, now) or judge_round(fresh, boots, now)
             if ending is None:
                 continue
             del self.runs[node]

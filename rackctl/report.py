@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.inventories import read_inventory
 from rackctl.core.adopt import add_nodes
 from rackctl.core.diagnosis import Context
-from rackctl.core.model import Rack, hyphenate, parse_mac
+from rackctl.core.model import Rack, parse_mac
 from rackctl.core.status import Known
 from rackctl.errors import ConfigError
-from rackctl.follow import Follower, write_aside
+from rackctl.follow import Follower, read_known, write_aside
 
+PAGE = "page"  # the role of whoever writes the status page's files
 _NOW = float("inf")  # nothing waits for what the other log may still bring
 
 
 def find_known(folder: RackFolder, rack: Rack) -> Known:
-    """What rack.yml says of its machines."""
-    return Known(
+    """What rack.yml says of its machines, and what is known of that which they are served."""
+    return replace(
+        read_known(folder.served / "current"),
         names={node.mac: name for name, node in rack.nodes.items()},
         unknown=rack.unknown,
         port=rack.server.http_port,
@@ -33,13 +36,15 @@ def follow(folder: RackFolder, rack: Rack) -> Follower:
 
 
 def take_status(folder: RackFolder) -> dict[str, object]:
-    """The status now. Without the status container the page gets it too, as of now."""
+    """The status now. The page gets it too, as of now, when nobody keeps it live."""
     rack = folder.read_rack()
     follower = follow(folder, rack)
     events = follower.read(_NOW)
-    if rack.status or not folder.status.is_dir():
+    writer = None if rack.status or not folder.status.is_dir() else folder.take(PAGE)
+    if writer is None:
         return follower.status(time.time(), live=False)
-    return follower.write(time.time(), events, live=False)
+    with writer:
+        return follower.write(time.time(), events, live=False)
 
 
 def find_unknown(folder: RackFolder) -> list[str]:
@@ -73,18 +78,5 @@ def write_nodes(folder: RackFolder, nodes: Mapping[str, str]) -> None:
 
 def find_context(folder: RackFolder, rack: Rack, mac: str) -> Context:
     """What a diagnosis of this machine may know beyond the logs."""
-    return Context(read_inventory(folder.inventory, mac), config_findings(folder, rack, mac), rack.server.http_port)
-
-
-def config_findings(folder: RackFolder, rack: Rack, mac: str) -> tuple[str, ...]:
-    """The linter's view of the config that this machine is served, a line each."""
-    from rackctl.core.lint.text import lint_text
-
-    key = next((hyphenate(node.mac) for node in rack.nodes.values() if node.mac == mac), "default")
-    try:
-        text = (folder.served / "current" / "http" / "config" / key).read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ()
-    if not text.startswith("#cloud-config"):
-        return ()
-    return tuple(f"{one.code} line {one.line}: {one.message}" for one in lint_text("cloud-config", text))
+    inventory = read_inventory(folder.inventory, mac)
+    return replace(find_known(folder, rack), inventories={mac: inventory} if inventory else {}).context(mac)

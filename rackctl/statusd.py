@@ -6,24 +6,13 @@ whose status/known.json says what rack.yml knows. Needs the standard library alo
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 
-from rackctl.core.status import Known
-from rackctl.follow import Follower
+from rackctl.follow import Follower, read_known
 
 TICK = 1.0
-
-
-def read_known(current: Path) -> Known:
-    """What rack.yml knows, as the tree has it; nothing while there is no tree."""
-    try:
-        found = json.loads((current / "status" / "known.json").read_bytes())
-    except (OSError, ValueError):
-        return Known()
-    return Known(names=found["names"], unknown=found["unknown"], port=found["port"], server=found["server"])
 
 
 def main(work: Path, current: Path) -> None:

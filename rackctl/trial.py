@@ -21,6 +21,7 @@ from rackctl.core.repeat import find_repeat
 from rackctl.core.tftplog import parse_tftp_line
 from rackctl.core.timeline import Timeline, fold_events
 from rackctl.errors import BootError, ConfigError, ServeError
+from rackctl.report import find_context, find_known
 
 # 52:54:00 is QEMU's, so nobody's card.
 UNKNOWN_MAC = {"bios": "52:54:00:1a:b0:01", "uefi": "52:54:00:1a:b0:02", "uefi-ia32": "52:54:00:1a:b0:03"}
@@ -80,7 +81,10 @@ def choose_mac(rack: Rack, node: str, os: str, firmware: str) -> str:
 
 
 def choose_patience(rack: Rack, mac: str, catalog: Catalog) -> tuple[float, Stage]:
-    """Seconds of silence that its OS may take, and the stage that counts as done: of an installer its config."""
+    """Seconds of silence that its OS may take, and the stage that counts as done: of an installer its config.
+
+    There is no disk to install on. What cannot check in ends as `loaded` where it tells no more.
+    """
     entry = _entry(rack, mac, catalog)
     installer = entry.config.kind in _INSTALLERS
     patient = installer or (entry.config.kind not in _SMALL and entry.boot == "kernel")
@@ -104,19 +108,22 @@ def boot_machine(
     watch: Watch,
     silence: float = SILENCE,
     until: Stage = Stage.CHECKIN,
-    context: Callable[[], Context] = Context,
 ) -> Trial:
-    """Power the machine on and follow it until that stage is reached.
+    """Power the machine on and follow it until that stage is reached, or the last that its system tells of.
 
     image: the lab's. watch is called with each new state of the timeline. silence: seconds without a sign of life after
-    which it counts as stuck; so does a machine that goes round. context: what a diagnosis may know beyond the logs.
+    which it counts as stuck; so does a machine that goes round.
 
     Raises Stuck, which names the failed stage with the last lines of the console, and EngineError.
     """
     logs = open_logs(folder.logs, from_end=True)
+    rack = folder.read_rack()
+    known = find_known(folder, rack)
     with lab.power_on(machine, image, lab.find_network(), folder.work / "lab") as running:
         logs.append(Log(running.router, parse_tftp_line))
-        timeline = _follow(logs, running, machine, watch, silence, until, context)
+        timeline = _follow(
+            logs, running, machine, watch, silence, until, known.settle, lambda: find_context(folder, rack, machine.mac)
+        )
     return Trial(timeline, running.console)
 
 
@@ -127,6 +134,7 @@ def _follow(
     watch: Watch,
     silence: float,
     until: Stage,
+    settle: Callable[[Timeline], Timeline],
     context: Callable[[], Context],
 ) -> Timeline:
     allowed: dict[Stage, float] = {stage: silence for stage in Stage if stage is not Stage.CHECKIN}
@@ -138,18 +146,14 @@ def _follow(
         alive, now = running.alive(), time.time()
         events.extend(read_events(logs, machine.server))
         start = running.power_on()
-        found = fold_events(
-            sorted(events, key=lambda e: e.time),
-            now,
-            silence=lively if running.writes(now) else allowed,
-            power_on=start,
-        )
-        boots = [one for one in found if one.mac == machine.mac]
+        patience = lively if running.writes(now) else allowed
+        found = fold_events(sorted(events, key=lambda e: e.time), now, silence=patience, power_on=start)
+        boots = [settle(one) for one in found if one.mac == machine.mac]
         timeline = boots[-1] if boots else None
         if timeline and (names := tuple(stage.name for stage in timeline.stages if stage.ok)) != seen:
             seen = names
             watch(timeline)
-        if timeline and (timeline.verdict == "done" or any(one.ok and one.stage >= until for one in timeline.stages)):
+        if timeline and (timeline.good or any(one.ok and one.stage >= until for one in timeline.stages)):
             return timeline
         if timeline and (diagnoses := _diagnose(boots, context)):
             missing = next((one.missing for one in reversed(boots) if one.missing is not None), until)

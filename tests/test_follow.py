@@ -173,6 +173,14 @@ def test_the_container_needs_under_forty_mebibytes(tmp_path):
     assert private < 40 * 1024, f"{private} kB"
 
 
+def test_logs_of_any_length_fold_in_a_hundred_mebibytes():
+    """As many boots as are remembered and six times more; `bench/fold.py` alone folds a million lines."""
+    bench = Path(__file__).parents[1] / "bench/fold.py"
+    said = subprocess.run([sys.executable, bench, "200000"], capture_output=True, text=True, timeout=300).stdout
+    assert "200 machines" in said
+    assert float(said.partition("peak memory: ")[2].split()[0]) < 100
+
+
 def test_a_second_look_at_nothing_new_writes_nothing(tmp_path):
     work = make_rack(tmp_path)
     append(work / "logs/http.jsonl", "".join(line for log, line in boot_lines(1) if log == "http"))

@@ -172,11 +172,19 @@ start_qemu() {
     [[ -z ${LAB_UUID:-} ]] || args+=(-uuid "$LAB_UUID")
     [[ -z ${LAB_SERIAL:-} ]] || system+=",serial=${LAB_SERIAL//,/,,}"
     args+=(-smbios "$system")
+    # LAB_DISK=MIB: a disk full of words; in the end a line tells whether anybody wrote to it. LAB_BMC=sim: a BMC on the board.
+    if [[ -n ${LAB_DISK:-} ]]; then
+        yes rackctl | head -c "${LAB_DISK}M" >"$WORK/disk"
+        DISK=$(sha256sum <"$WORK/disk")
+        args+=(-drive "if=none,id=d,format=raw,file=$WORK/disk" -device virtio-blk-pci,drive=d,serial=RACK-0001)
+    fi
+    [[ ${LAB_BMC:-} != sim ]] || args+=(-device ipmi-bmc-sim,id=bmc -device isa-ipmi-kcs,bmc=bmc)
     qemu-system-x86_64 "${args[@]}" </dev/null &
     QEMU=$!
 }
 
 CHILDREN=()
+DISK=
 ROUTER=
 QEMU=
 WORK=
@@ -184,6 +192,9 @@ cleanup() {
     trap '' INT TERM
     trap - EXIT
     [[ -z $QEMU ]] || { kill -KILL "$QEMU"; wait "$QEMU"; } 2>/dev/null
+    if [[ -n $DISK ]]; then
+        [[ $(sha256sum <"$WORK/disk") == "$DISK" ]] && tell "lab: disk untouched" || tell "lab: disk written"
+    fi
     local child
     for child in "${CHILDREN[@]}"; do { kill "$child"; wait "$child"; } 2>/dev/null; done
     [[ -n $LOCK ]] || lock

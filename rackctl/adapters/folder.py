@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from rackctl.core.catalog import Catalog
 from rackctl.core.load import find_line, parse_rack
@@ -163,6 +164,27 @@ class RackFolder:
                     remedy="wait for it to end, then run again",
                 ) from held
             yield
+
+    def take(self, role: str) -> IO[str] | None:
+        """That role among the processes of this rack, as long as the file stays open; None while another has it."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        handle = open(self.work / f"{role}.lock", "a+")  # noqa: SIM115 open is what holds it
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            return None
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        return handle
+
+    def holder(self, role: str) -> str:
+        """Which process has that role, for a message."""
+        try:
+            return f"process {int((self.work / f'{role}.lock').read_text())}"
+        except (OSError, ValueError):
+            return "another process"
 
     def make_folders(self) -> None:
         """The folders that the services have mounted: the engine would make absent ones, for root alone."""

@@ -150,7 +150,6 @@ def boot(
     from rackctl.adapters.folder import RackFolder
     from rackctl.adapters.lab import Machine
     from rackctl.core.events import Stage
-    from rackctl.report import find_context
 
     folder = RackFolder(rack)
     found = folder.read_rack()
@@ -173,9 +172,7 @@ def boot(
     image = imagebuild.build_image("lab", tell)
     tell(f"power on: {machine.mac} {machine.firmware}; console in {rack / '.rackctl' / 'lab'}")
     try:
-        done = trial.boot_machine(
-            folder, machine, image, _teller(tell), silence, goal, lambda: find_context(folder, found, mac)
-        )
+        done = trial.boot_machine(folder, machine, image, _teller(tell), silence, goal)
     except trial.Stuck as stuck:
         if as_json:
             say(json.dumps(stuck.to_json()))

@@ -56,6 +56,8 @@ def _node_line(row: dict[str, object]) -> str:
         line += "has not booted yet"
     elif row["verdict"] == "done":
         line += f"up {row['seconds']} s after it started, {row['os'] or 'an OS that does not say its name'}"
+    elif row["verdict"] == "loaded":
+        line += f"loaded {row['seconds']} s after it started, {row['os']}, and its system tells no more"
     elif row["verdict"] == "stuck":
         line += f"stuck before {row['missing']}"
     else:

@@ -123,7 +123,7 @@ def preflight(
                 shown.add(stage.name)
                 tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
 
-    done = trial.boot_machine(folder, machine, image, watch)
+    done = trial.boot_machine(folder, machine, image, watch, *trial.choose_patience(found, mac, folder.catalog()))
     say(
         json.dumps(done.timeline.to_json())
         if as_json

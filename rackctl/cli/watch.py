@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,7 @@ from rackctl.cli.app import RackOption, app
 from rackctl.cli.out import say
 
 if TYPE_CHECKING:
+    from rackctl.adapters.folder import RackFolder
     from rackctl.core.events import Event
     from rackctl.core.timeline import Timeline
     from rackctl.follow import Follower
@@ -42,7 +44,8 @@ def watch(
     folder = RackFolder(rack)
     found = folder.read_rack()
     follower = follow(folder, found)
-    hook = _Hook(folder.work / "announced", shlex.split(on_checkin)) if on_checkin else None
+    hook = _Hook(folder, shlex.split(on_checkin)) if on_checkin else None
+    page = _Page(folder)
     names = follower.known.names
     shown = once or as_json  # what happened before is told only to those who ask for all of it
 
@@ -53,7 +56,7 @@ def watch(
     while True:
         now = time.time()
         events = follower.read(float("inf") if once else now, show)
-        if folder.status.is_dir() and not found.status:
+        if not found.status and page.is_mine():
             follower.write(now, events)
         if hook:
             hook.tell(follower, now)
@@ -73,12 +76,43 @@ def _line(event: Event, names: Mapping[str, str]) -> str:
     return f"{at}  {who:<17}  {stage_name(event.stage):<9}  {what}{failed}"
 
 
+class _Page:
+    """The status page's files, which one process writes; another takes over when that one ends."""
+
+    def __init__(self, folder: RackFolder) -> None:
+        self.folder = folder
+        self.role: IO[str] | None = None
+        self.told = False
+
+    def is_mine(self) -> bool:
+        from rackctl.report import PAGE
+
+        if self.role is None and self.folder.status.is_dir():
+            self.role = self.folder.take(PAGE)
+            if self.role is None and not self.told:
+                self.told = True
+                told = (
+                    f"another rackctl ({self.folder.holder(PAGE)}) keeps the status page; this one does when that ends"
+                )
+                print(told, file=sys.stderr)
+        return self.role is not None
+
+
 class _Hook:
     """Runs the command for each machine that came up and was not told of; at least once each, also after a kill."""
 
-    def __init__(self, file: Path, argv: list[str]) -> None:
-        self.file, self.argv = file, argv
-        self.told = set(file.read_text().split()) if file.exists() else set()
+    def __init__(self, folder: RackFolder, argv: list[str]) -> None:
+        from rackctl.errors import BusyError
+
+        self.file, self.argv = folder.work / "announced", argv
+        self.role = folder.take("hook")
+        if self.role is None:
+            raise BusyError(
+                f"another rackctl watch ({folder.holder('hook')}) runs the hook of this rack",
+                where=str(folder.path),
+                remedy="end that one, or leave out --on-checkin: each machine is announced once",
+            )
+        self.told = set(self.file.read_text().split()) if self.file.exists() else set()
         self.tries: dict[str, int] = {}
 
     def tell(self, follower: Follower, now: float) -> None:

@@ -159,11 +159,14 @@ def _no_config(timeline: Timeline, context: Context) -> Diagnosis:
         causes = f"the network card {card} has no driver in Debian's kernel; {causes}"
         remedy = f"look {card} up in the kernel's drivers; use another card; {remedy}"
     elif card and driver:
-        causes = f"the initrd has no driver for the network card {card} ({driver}); {causes}"
         firmware = FIRMWARE.get(driver)
-        if firmware:
-            causes = f"no driver or firmware for the network card {card} ({driver}: {firmware.note}); {causes}"
-        needed = f" and the files of {firmware.package}" if firmware else ""
+        # Nobody looked into the initrd: only of the discovery OS a machine told which of its cards have no driver.
+        told = context.inventory is not None and card in context.inventory.undriven
+        lacks = "the discovery OS has no driver" if told else "the initrd may lack the driver"
+        note = f"{driver}, or its firmware: {firmware.note}" if firmware else driver
+        causes = f"{lacks} of the network card {card} ({note}); {causes}"
+        package = f"initrd_overlays: [{{package: {firmware.package}}}]" if firmware else ""
+        needed = f" and its firmware ({package} in rack.yml)" if firmware else ""
         remedy = f"the initrd must hold the module {driver}{needed}; else {remedy}"
     return Diagnosis("no-network-in-the-system", timeline.reason, causes, remedy)
 
@@ -220,6 +223,8 @@ def explain(timeline: Timeline, context: Context | None = None) -> str:
         lines.append(
             f"{who}: {'handed to its own disk' if by_disk else 'up'} {timeline.seconds:.1f} s after it started."
         )
+    elif timeline.verdict == "loaded":
+        lines.append(f"{who}: loaded {timeline.seconds:.1f} s after it started; its system tells no more.")
     elif timeline.verdict == "running" or timeline.missing is None:
         last = max((s.stage for s in timeline.stages if s.ok), default=None)
         lines.append(f"{who}: booting; so far {last.sentence if last is not None else 'nothing has worked'}.")

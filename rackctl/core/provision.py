@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from rackctl.core.dhcp.arch import Loader, other_loader
 from rackctl.core.events import Stage
 from rackctl.core.fold import stage_name
+from rackctl.core.repeat import find_repeat
 from rackctl.core.timeline import SILENCE, Timeline
 
 TRIES = 2
@@ -85,10 +86,9 @@ def _ends(timeline: Timeline) -> dict[Stage, float]:
     return {stage.stage: stage.end for stage in timeline.stages if stage.ok}
 
 
-def of_this_start(run: Run, timelines: Sequence[Timeline]) -> Timeline | None:
-    """The boot that this power-on began. One second of grace: the two clocks are those of this machine."""
-    mine = [t for t in timelines if t.mac == run.mac and t.started >= run.powered - 1.0]
-    return mine[-1] if mine else None
+def of_this_start(run: Run, timelines: Sequence[Timeline]) -> list[Timeline]:
+    """The boots since this power-on. One second of grace: the two clocks are those of this machine."""
+    return [t for t in timelines if t.mac == run.mac and t.started >= run.powered - 1.0]
 
 
 def judge(run: Run, timeline: Timeline | None, now: float) -> Ending | None:
@@ -123,6 +123,17 @@ def judge(run: Run, timeline: Timeline | None, now: float) -> Ending | None:
         stage = stage_name(timeline.missing)
         return Ending(run.node, "failed", waited, stage, timeline.reason, timeline.remedy, run.tries, timeline)
     return None
+
+
+def judge_round(run: Run, boots: Sequence[Timeline], now: float) -> Ending | None:
+    """The end of a machine that starts again and again: it is never silent for long. boots: those of this start."""
+    repeat = find_repeat(boots) if len(boots) > 1 else None
+    if repeat is None:
+        return None
+    stage = repeat.code.removeprefix("repeats-before-")
+    return Ending(
+        run.node, "failed", now - run.powered, stage, repeat.seen, repeat.remedy, run.tries, boots[-1], run.loader
+    )
 
 
 def change_loader(ending: Ending, current: Loader | None) -> Loader | None:

@@ -62,10 +62,12 @@ def render_rack(
     artifacts |= {f"http/ipxe/{name}": loaders[name] for name in http_loaders(loaders)}
     for release, parts in releases.items():
         artifacts |= {f"http/os/{release}/{name}": digest for name, digest in parts.items()}
+    configs = set()
     for name, node in [(DEFAULT, None), *rack.nodes.items()]:
         key = hyphenate(node.mac) if node else DEFAULT
         config = render_config(rack, catalog.get(rack.os_of(node).name), name if node else None, key, inputs)
         files.update({f"http/config/{path}": content for path, content in config.files.items()})
+        configs |= {key} if config.files else set()
         if node and node.loader:
             own = swap_loaders(loaders, node.loader)
             artifacts |= {f"tftp/{key}/{loader}": digest for loader, digest in own.items()}
@@ -76,7 +78,7 @@ def render_rack(
         files[f"http/boot/{key}.ipxe"] = render_boot_script(rack, catalog, name, node, config, overlay).encode()
         if node and node.boot in ("once", "reinstall"):  # microhttp serves this one as soon as the node is installed
             files[f"http/boot/{key}.installed.ipxe"] = render_local_script(rack, name).encode()
-    return Tree(files | render_status_files(rack), artifacts)
+    return Tree(files | render_status_files(rack, catalog, configs), artifacts)
 
 
 def _template(asset: str, name: str) -> Template:

@@ -21,7 +21,7 @@ def find_repeat(boots: Sequence[Timeline], context: Context | None = None) -> Di
     failed: list[Timeline] = []
     while earlier and earlier[-1].verdict == "stuck":
         failed.insert(0, earlier.pop())
-    if not failed or boots[-1].verdict == "done":
+    if not failed or boots[-1].good:
         return None
     last = failed[-1]
     same = [one for one in failed[-(STARTS - 1) :] if one.missing is last.missing]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rackctl.core.diagnosis import Context, diagnose
@@ -10,27 +10,47 @@ from rackctl.core.events import Stage
 from rackctl.core.fold import stage_name
 from rackctl.core.inventory import Inventory
 from rackctl.core.repeat import find_repeat
-from rackctl.core.timeline import Timeline
+from rackctl.core.timeline import Timeline, end_at
 from rackctl.core.usual import compare, find_usual
 
 FORMAT = 1
 MAX_UNKNOWN = 300  # machines that are not in rack.yml, the last seen first
 HISTORY = 20
-VERDICTS = ("done", "running", "stuck", "never")
+VERDICTS = ("done", "loaded", "running", "stuck", "never")
 
 
 @dataclass(frozen=True)
 class Known:
     """What is known beside the logs. names: MAC -> name in rack.yml; unknown: rack.yml's word for the others;
-    server: the master's address, whose own requests (`rackctl up` reads back all it serves) are no machine's.
+    server: the master's address, whose own requests (`rackctl up` reads back all it serves) are no machine's; silent:
+    OS that cannot check in -> the last stage that it tells of without a config; configured and findings: the machines,
+    as in URLs, whose silent OS gets a config, and the linter's view of what each is served, a line each.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     unknown: str = "discover"
     port: int = 83
     server: str = ""
+    silent: Mapping[str, Stage] = field(default_factory=dict)
+    configured: Collection[str] = ()
+    findings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventories: Mapping[str, Inventory] = field(default_factory=dict)
     installed: frozenset[str] = frozenset()
+
+    def settle(self, timeline: Timeline) -> Timeline:
+        """The same, or `loaded` once it came as far as its system tells."""
+        goal = self.silent.get(timeline.os)
+        if goal is None:
+            return timeline
+        return end_at(timeline, max(goal, Stage.CONFIG) if self._key(timeline.mac) in self.configured else goal)
+
+    def context(self, mac: str | None) -> Context:
+        """What a diagnosis of this machine may know beyond the logs."""
+        inventory = self.inventories.get(mac) if mac else None
+        return Context(inventory, self.findings.get(self._key(mac), ()), self.port)
+
+    def _key(self, mac: str | None) -> str:
+        return mac.replace(":", "-") if mac and mac in self.names else "default"
 
 
 def make_status(
@@ -70,7 +90,7 @@ def make_node(who: str, boots: Sequence[Timeline], known: Known) -> dict[str, ob
         return node
     last, earlier = boots[-1], boots[:-1]
     usual = find_usual(earlier)
-    context = Context(inventory=inventory, port=known.port)
+    context = known.context(who)
     repeat = find_repeat(boots, context)
     problems = (*([repeat] if repeat else []), *diagnose(last, context))
     return node | {
@@ -83,7 +103,7 @@ def make_node(who: str, boots: Sequence[Timeline], known: Known) -> dict[str, ob
              "to": round(max(0.0, stage.end - last.started), 2), "bytes": stage.nbytes, "ok": stage.ok}
             for stage in last.stages
         ],
-        "history": [round(one.seconds, 1) if one.verdict == "done" else None for one in boots[-HISTORY:]],
+        "history": [round(one.seconds, 1) if one.good else None for one in boots[-HISTORY:]],
         "usual": usual.to_json() if usual else None,
         "compared": compare(last, usual) if usual else [],
     }  # fmt: skip
@@ -105,8 +125,11 @@ def render_metrics(status: Mapping[str, object], events: Mapping[Stage, int]) ->
               "# TYPE rackctl_boot_seconds gauge"]  # fmt: skip
     known = [node for node in nodes if node["known"] and "seconds" in node]
     lines += [f"rackctl_boot_seconds{_labels(node)} {node['seconds']}" for node in known]
-    lines += ["# HELP rackctl_boot_up Whether the last boot came up.", "# TYPE rackctl_boot_up gauge"]
-    lines += [f"rackctl_boot_up{_labels(node)} {int(node['verdict'] == 'done')}" for node in known]
+    lines += [
+        "# HELP rackctl_boot_up Whether the last boot came up, or as far as its system tells.",
+        "# TYPE rackctl_boot_up gauge",
+    ]
+    lines += [f"rackctl_boot_up{_labels(node)} {int(node['verdict'] in ('done', 'loaded'))}" for node in known]
     lines += ["# HELP rackctl_boot_start_time_seconds When the last boot began.",
               "# TYPE rackctl_boot_start_time_seconds gauge"]  # fmt: skip
     lines += [f"rackctl_boot_start_time_seconds{_labels(node)} {node['started']}" for node in known]

@@ -1,9 +1,9 @@
-"""Core. Timeline: one boot of one node, with the verdict running, done or stuck, and how it compares with the usual."""
+"""Core. Timeline: one boot of one node, with the verdict running, done, loaded or stuck."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from rackctl.core.events import Event, Stage
@@ -35,7 +35,7 @@ class Timeline:
     ip: str
     started: float
     stages: tuple[StageTime, ...]
-    verdict: str  # "running" | "done" | "stuck"
+    verdict: str  # "running" | "done" | "loaded" (its system cannot check in, and came as far as it tells) | "stuck"
     stuck_after: Stage | None = None
     missing: Stage | None = None
     reason: str = ""
@@ -49,6 +49,11 @@ class Timeline:
     looped: bool = False
     inventory: float | None = None  # when the machine sent it
     facts: Mapping[str, str] = field(default_factory=dict)  # clock, nic, chip, buildarch as iPXE or the system said
+
+    @property
+    def good(self) -> bool:
+        """Whether it came as far as it can."""
+        return self.verdict in ("done", "loaded")
 
     @property
     def seconds(self) -> float:
@@ -114,8 +119,9 @@ def judge_boot(
         mac=boot.mac, ip=boot.ip, started=boot.started if power_on is None else power_on, stages=stages,
         verdict=verdict, stuck_after=max(before, default=None) if verdict == "stuck" else None, missing=missing,
         reason=reason, remedy=HELP[missing][1] if missing is not None else "", hostname=facts.get("hostname", ""),
-        os="local disk" if boot.local and not boot.done else facts.get("os", ""), cmdline=facts.get("cmdline", ""),
-        firmware=facts.get("platform", ""), problem=boot.failure.detail.get("problem", "") if boot.failure else "",
+        os="local disk" if boot.local and not boot.done else facts.get("os") or _loaded_os(boot),
+        cmdline=facts.get("cmdline", ""), firmware=facts.get("platform", ""),
+        problem=boot.failure.detail.get("problem", "") if boot.failure else "",
         state=facts.get("state", ""), looped=_is_looped(boot), inventory=boot.inventory,
         facts={key: facts[key] for key in _SHOWN_FACTS if key in facts},
     )  # fmt: skip
@@ -124,9 +130,26 @@ def judge_boot(
     return found
 
 
+def end_at(timeline: Timeline, goal: Stage) -> Timeline:
+    """The same, or `loaded` once it came to that stage, the last that its system tells of."""
+    reached = max((one.stage for one in timeline.stages if one.ok), default=Stage.POWER)
+    if timeline.verdict == "done" or reached < goal or (timeline.missing is not None and timeline.missing <= goal):
+        return timeline
+    return replace(
+        timeline, verdict="loaded", stuck_after=None, missing=None, reason="", remedy="", problem="", looped=False
+    )
+
+
 def latest_by_mac(timelines: Iterable[Timeline]) -> dict[str, Timeline]:
     """The last boot of each node."""
     return {t.mac: t for t in timelines if t.mac}
+
+
+def _loaded_os(boot: Boot) -> str:
+    """The OS whose files it fetched: /os/NAME/VERSION/FILE."""
+    found = (boot.stages.get(stage) for stage in (Stage.KERNEL, Stage.INITRD))
+    uri = next((one.detail.get("uri", "") for one in found if one), "")
+    return uri.split("/", 3)[2] if uri.startswith("/os/") else ""
 
 
 def _is_looped(boot: Boot) -> bool:

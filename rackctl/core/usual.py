@@ -39,7 +39,7 @@ def spans(timeline: Timeline) -> dict[str, float]:
 
 def find_usual(earlier: Sequence[Timeline]) -> Usual | None:
     """From the boots before the one that is looked at; None when too few of them came up."""
-    good = [one for one in earlier if one.verdict == "done" and any(s.stage is Stage.CHECKIN for s in one.stages)]
+    good = [one for one in earlier if one.good and (one.verdict == "loaded" or _came_up(one))]
     if len(good) < LEAST:
         return None
     each: dict[str, list[float]] = {}
@@ -50,6 +50,11 @@ def find_usual(earlier: Sequence[Timeline]) -> Usual | None:
     return Usual(len(good), statistics.median(one.seconds for one in good), medians)
 
 
+def _came_up(timeline: Timeline) -> bool:
+    """Not so a boot that was handed over to the disk."""
+    return any(stage.stage is Stage.CHECKIN for stage in timeline.stages)
+
+
 def compare(timeline: Timeline, usual: Usual) -> list[str]:
     """A line for each stage that took much longer than usual, and one for the whole."""
     lines = []
@@ -57,6 +62,6 @@ def compare(timeline: Timeline, usual: Usual) -> list[str]:
         normal = usual.seconds.get(name)
         if normal is not None and value > normal * SLOW and value - normal > NOTED:
             lines.append(f"{name} took {value:.1f} s, usually {normal:.1f} s")
-    if timeline.verdict == "done":
+    if timeline.good:
         lines.append(f"the whole boot took {timeline.seconds:.1f} s, usually {usual.total:.1f} s ({usual.boots} boots)")
     return lines

@@ -158,22 +158,53 @@ def test_a_hook_that_fails_is_tried_again_and_then_left(rack):
     assert "is not installed" in run(rack, "watch", "--once", "--on-checkin", "no-such-program")
 
 
-def test_two_watches_keep_one_page(rack):
-    both = [follow(rack), follow(rack)]
+def streamed(rack):
+    """(MAC, stage) of each event on the page's stream."""
+    rows = map(json.loads, (rack / ".rackctl/status/events.jsonl").read_text().splitlines())
+    return [(row["mac"], row["stage"]) for row in rows]
+
+
+def test_two_watches_keep_one_page_and_the_second_takes_over(rack):
     status = rack / ".rackctl/status/status.json"
+    first = follow(rack)
+    assert wait_for(status.exists)
+    second = follow(rack)
     try:
-        assert wait_for(status.exists)
         for n in range(1, 40):
             log(rack, boot(n, time.time() - 10))
             json.loads(status.read_text())  # whole at every moment
             time.sleep(0.03)
+            if n == 20:  # neither it nor `nodes` says that nobody keeps the page
+                run(rack, "nodes")
+                assert json.loads(status.read_text())["live"]
         assert wait_for(lambda: len(json.loads(status.read_text())["nodes"]) == 39)
         time.sleep(1)
+        assert len(streamed(rack)) == len(set(streamed(rack))) == 4 * 39  # each once
+        assert f"another rackctl (process {first.pid}) keeps the status page" in second.stderr.readline()
+        stop(first, signal.SIGKILL)
+        log(rack, boot(40, time.time() - 10))
+        assert wait_for(lambda: len(json.loads(status.read_text())["nodes"]) == 40)
     finally:
-        for child in both:
-            stop(child)
-    for line in (rack / ".rackctl/status/events.jsonl").read_text().splitlines():
-        json.loads(line)
+        for child in (first, second):
+            child.kill()
+            child.communicate()
+
+
+def test_a_second_hook_is_refused(rack):
+    command, told = hook(rack)
+    first = follow(rack, "--on-checkin", command)
+    try:
+        log(rack, boot(1, T0))
+        assert wait_for(told)
+        refused = subprocess.run(
+            [RACKCTL, "watch", "--on-checkin", command], cwd=rack, capture_output=True, text=True, timeout=60
+        )
+        assert refused.returncode == 7
+        assert f"process {first.pid}) runs the hook" in refused.stderr and "--on-checkin" in refused.stderr
+    finally:
+        stop(first, signal.SIGKILL)
+    run(rack, "watch", "--once", "--on-checkin", command)  # the kernel freed it
+    assert len(told()) == 1
 
 
 def test_watch_tells_events_as_they_come_and_ends_with_its_reader(rack):
@@ -206,6 +237,29 @@ def test_a_timeline_is_followed_live(rack):
         child.send_signal(signal.SIGINT)
         child.wait(30)
     assert child.returncode == 130
+
+
+def test_a_timeline_shows_a_bar_per_stage_the_boots_before_and_the_usual(rack):
+    mac = "52-54-00-00-00-01"
+    for n in range(4):
+        slow = 20 if n == 3 else 0  # the last one's initrd
+        rows = boot(1, T0 + 400 * n, "n1")
+        rows[2] |= {"end": rows[2]["end"] + slow, "dur": 1.0 + slow, "sent": 4 << 20, "len": str(4 << 20)}
+        rows[3]["end"] += slow
+        log(rack, [{"t": T0 + 400 * n - 2, "line": "dnsmasq-tftp: sent /srv/x/undionly.kpxe to 10.9.0.1"}], "tftp")
+        log(rack, rows)
+    said = run(rack, "timeline", "n1")
+    bars = {line.split()[0]: line for line in said.splitlines() if "#" in line}
+    assert list(bars) == ["loader", "script", "kernel", "initrd", "checkin"]
+    assert "21.0 s" in bars["initrd"] and "4.0 MiB" in bars["initrd"]
+    assert bars["initrd"].count("#") > 2 * bars["checkin"].count("#") > bars["script"].count("#") > 0
+    assert bars["initrd"].index("#") < bars["checkin"].index("#")  # side by side, not one below the other
+    assert "initrd took 21.0 s, usually 1.0 s" in said and "(3 boots)" in said
+    assert said.partition("earlier boots:")[2].count("  done") == 3
+    assert "usually" not in run(rack, "timeline", mac, "--boot", "2")
+    found = json.loads(run(rack, "timeline", "n1", "--json"))
+    assert [len(found["earlier"]), found["usual"]["boots"], found["stages"][3]["nbytes"]] == [3, 3, 4 << 20]
+    assert found["compared"][0] == "initrd took 21.0 s, usually 1.0 s"
 
 
 def test_all_that_checked_in_are_adopted(rack):

@@ -51,7 +51,11 @@ def test_each_way_to_stop_has_its_diagnosis(events, code, says):
 def test_the_inventory_names_the_card_and_the_linter_the_fault():
     inventory = parse_inventory(b'{"nics":[{"mac":"52:54:00:12:34:56","pci":"10ec:8139"}]}')
     said = explain(boot(SCRIPT, KERNEL, INITRD), Context(inventory=inventory))
-    assert "10ec:8139 (8139too)" in said
+    assert "the initrd may lack the driver of the network card 10ec:8139 (8139too)" in said
+    inventory = parse_inventory(b'{"undriven":[{"pci":"8086:1209"}]}')
+    said = explain(boot(SCRIPT, KERNEL, INITRD), Context(inventory=inventory))
+    assert "the discovery OS has no driver of the network card 8086:1209 (e100, or its firmware" in said
+    assert "initrd_overlays: [{package: firmware-misc-nonfree}]" in said
     faulty = diagnose(boot(SCRIPT, KERNEL, INITRD, CONFIG), Context(findings=["CC103 line 4: not a list"]))
     assert faulty[0].code == "config-faulty" and "CC103" in faulty[0].causes
 

@@ -13,6 +13,7 @@ from rackctl.core.provision import (
     deserves_retry,
     follow,
     judge,
+    judge_round,
     of_this_start,
     summary,
 )
@@ -65,8 +66,8 @@ def test_a_silent_machine() -> None:
 
 def test_an_earlier_boot_is_not_this_one() -> None:
     old, new = boot(Stage.CHECKIN, started=900.0), boot(Stage.LOADER)
-    assert of_this_start(RUN, [old]) is None
-    assert of_this_start(RUN, [old, new]) is new
+    assert of_this_start(RUN, [old]) == []
+    assert of_this_start(RUN, [old, new]) == [new]
 
 
 def test_progress_is_told_once() -> None:
@@ -91,6 +92,17 @@ def test_who_gets_a_second_try(missing: Stage, problem: str, tries: int, again: 
     ending = judge(replace(RUN, tries=tries), timeline, 1100)
     assert ending and ending.state == "failed"
     assert deserves_retry(ending) is again
+
+
+def test_a_machine_that_goes_round_is_not_waited_for_without_end() -> None:
+    ended = {"verdict": "stuck", "missing": Stage.KERNEL, "stuck_after": Stage.SCRIPT, "reason": "it started again"}
+    boots = [boot(Stage.LOADER, Stage.SCRIPT, started=1005.0 + 40 * n, **ended) for n in range(2)]
+    assert judge_round(RUN, [*boots[:1], boot(Stage.LOADER, started=1045)], 1050) is None
+    last = boot(Stage.LOADER, started=1085)
+    assert judge(RUN, last, 1090) is None  # never silent for long
+    ending = judge_round(RUN, [*boots, last], 1090)
+    assert ending and (ending.state, ending.stage, ending.seconds) == ("failed", "kernel", 90.0)
+    assert "3 times" in ending.text and not deserves_retry(ending)
 
 
 def loaded(file: str, **more: object) -> Ending:

@@ -57,18 +57,28 @@ def make_work(folder):
     return folder
 
 
+def mounts_of(service, work):
+    """As in compose.yml.j2."""
+    if service == "status":
+        read = [f"{work}/{name}:/work/{name}:ro" for name in ("logs", "inventory", "state")]
+        return [f"{work}/served:/srv:ro", *read, f"{work}/status:/work/status"]
+    mounts = [f"{work}/served:/srv:ro", f"{work}/logs:/logs", f"{work}/inventory:/inventory", f"{work}/state:/state"]
+    return [*mounts, f"{work}/status:/status:ro"]
+
+
 @contextmanager
-def running(service, work, env=(), words=()):
+def running(service, work, env=(), words=(), network="bridge"):
     """Run compose/SERVICE as the compose file does, until the block ends."""
     image = build_image(service, print)
     name = f"rackctl-test-{service}-{uuid.uuid4().hex[:8]}"
-    mounts = [f"{work}/served:/srv:ro", f"{work}/logs:/logs", f"{work}/inventory:/inventory", f"{work}/state:/state"]
-    mounts += [f"{work}/status:/status:ro"]
     limits = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "128m",
-              "--pids-limit", "64", "--tmpfs", "/tmp", "--label", "org.rackctl.role=test"]  # fmt: skip
+              "--network", network, "--pids-limit", "64", "--tmpfs", "/tmp",
+              "--label", "org.rackctl.role=test"]  # fmt: skip
     user = [] if service in CAPS else ["--user", "65534:65534"]
     options = [word for one in CAPS.get(service, []) for word in ("--cap-add", one)]
-    options += [word for one in env for word in ("-e", one)] + [word for one in mounts for word in ("-v", one)]
+    options += [word for one in env for word in ("-e", one)] + [
+        word for one in mounts_of(service, work) for word in ("-v", one)
+    ]
     docker("run", "-d", "--name", name, *limits, *user, *options, image, *words)
     try:
         yield Service(name, work)

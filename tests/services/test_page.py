@@ -12,6 +12,7 @@ import pytest
 from chromium import browse
 
 from rackctl.adapters.imagebuild import build_image
+from rackctl.core.events import Stage
 from rackctl.core.status import Known
 from rackctl.follow import Follower
 from services import docker, make_work, running, wait_for
@@ -24,7 +25,9 @@ HOSTILE = ['<img src=x onerror="document.title=1">', "<script>document.title='ow
 TAGS = {"html", "head", "meta", "title", "link", "script", "body", "a", "header", "h1", "p", "dl", "div", "dt", "dd",
         "form", "label", "input", "select", "option", "noscript", "main", "section", "h2", "ul", "li", "button", "span",
         "svg", "rect", "ol", "dialog", "code"}  # fmt: skip
-NAMES = {f"52:54:00:00:00:{n:02x}": f"node{n}" for n in range(1, 6)}
+NAMES = {f"52:54:00:00:00:{n:02x}": f"node{n}" for n in range(1, 8)}
+# The linter's view of a config, as `rackctl up` leaves it for the page; its words come from the config.
+FINDING = f"mine.yml:2:1: CC404: runcmd: {HOSTILE[0]} does not end{HOSTILE[5]}"
 
 
 def http_row(at, ip, uri, status=200, sent=5, length=5, dur=0.5, method="GET"):
@@ -32,18 +35,20 @@ def http_row(at, ip, uri, status=200, sent=5, length=5, dur=0.5, method="GET"):
             "range": "", "dur": dur, "done": "OK" if sent == length else "", "ua": ""}  # fmt: skip
 
 
-def boot(n, at, *, slow=1.0, cut=False, up=True):
-    """The log lines of one boot of node n."""
+def boot(n, at, *, slow=1.0, cut=False, up=True, os="discovery", last=""):
+    """The log lines of one boot of node n; last: after which stage none follows."""
     mac, ip = f"52-54-00-00-00-{n:02x}", f"10.98.106.{n}"
     yield "tftp", {"t": at, "line": f"dnsmasq-tftp: sent /srv/current/tftp/snponly.efi to {ip}"}
     yield "http", http_row(at + 2, ip, f"/boot/{mac}.ipxe?mac={mac}&platform=efi")
-    yield "http", http_row(at + 4 * slow, ip, f"/os/discovery/b/vmlinuz?m={mac}", 200, 12171200, 12171200, 1.5)
+    yield "http", http_row(at + 4 * slow, ip, f"/os/{os}/b/vmlinuz?m={mac}", 200, 12171200, 12171200, 1.5)
     if cut:
         yield "http", http_row(at + 7, ip, f"/os/discovery/b/initrd?m={mac}", 200, 4_000_000, 10_000_000, 2)
         return
-    yield "http", http_row(at + 9 * slow, ip, f"/os/discovery/b/initrd?m={mac}", 200, 18138077, 18138077, 4 * slow)
-    if up:
-        yield "http", http_row(at + 20 * slow, ip, f"/config/{mac}")
+    yield "http", http_row(at + 9 * slow, ip, f"/os/{os}/b/initrd?m={mac}", 200, 18138077, 18138077, 4 * slow)
+    if not up:
+        return
+    yield "http", http_row(at + 20 * slow, ip, f"/config/{mac}")
+    if last != "config":
         yield "http", http_row(at + 24 * slow, ip, f"/checkin?mac={mac}&hostname=node{n}&os=discovery&uptime=12")
 
 
@@ -64,7 +69,14 @@ def page(tmp_path_factory):
     work = make_work(tmp_path_factory.mktemp("page"))
     now = time.time()
     rows = [row for age in range(12) for row in boot(1, now - 6000 + 400 * age, slow=1 + age % 3 / 5)]
-    rows += [*boot(2, now - 900), *boot(3, now - 400, cut=True), *boot(4, now - 25, up=False), *hostile(now - 300)]
+    rows += [
+        *boot(2, now - 900),
+        *boot(3, now - 400, cut=True),
+        *boot(4, now - 25, up=False),
+        *hostile(now - 300),
+        *boot(6, now - 2000, last="config"),
+        *boot(7, now - 700, os="talos", last="config"),
+    ]
     rows.sort(key=lambda row: row[1].get("t") or row[1]["end"])
     for log, row in rows:
         with open(work / f"logs/{log}.jsonl", "a") as handle:
@@ -79,7 +91,9 @@ def page(tmp_path_factory):
         file = work / "served/current/http" / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes((TOP / "www" / name).read_bytes())
-    follower = Follower(work, Known(names=NAMES))
+    known = Known(names=NAMES, silent={"talos": Stage.INITRD}, configured=["52-54-00-00-00-07"],
+                  findings={"52-54-00-00-00-06": [FINDING]})  # fmt: skip
+    follower = Follower(work, known)
     follower.write(time.time(), follower.read(float("inf")))
     with running("microhttp", work, ["STATUS_ALLOW=127.0.0.0/8 172.16.0.0/12 10.0.0.0/8 192.168.0.0/16"]) as service:
         assert wait_for(service.up), docker("logs", service.name)
@@ -130,7 +144,8 @@ def test_what_machines_say_is_shown_as_text(dom):
     assert "<b>7XK</b>" in found.text and "\u202e" not in found.text
     assert "x" * 301 not in found.text
     assert "Live, as of" in found.text
-    for said in ("node1", "node2", "stuck", "booting", "not booted yet", "cut off at 40 %", "Dell Inc. PowerEdge R640"):
+    for said in ("node1", "node2", "stuck", "booting", "not booted yet", "cut off at 40 %", "Dell Inc. PowerEdge R640",
+                 "loaded", "talos"):  # fmt: skip
         assert said in found.text
 
 
@@ -139,6 +154,14 @@ def test_a_click_shows_the_timeline(page):
     assert ("dialog", {"id": "detail", "aria-labelledby": "detail-title", "open": ""}) in found.tags
     for said in ("initrd (failed)", "Usual causes:", "What to do:", "3.8 MiB"):
         assert said in found.text
+
+
+def test_the_linter_s_view_is_shown_and_stays_text(page):
+    """Of the machine that fetched its config and never came up; its words are the config's."""
+    found = Text(browse_until("its config has faults", f"http://{page.ip}:8080/#node=52%3A54%3A00%3A00%3A00%3A06"))
+    assert f"Usual causes: its config has faults: {FINDING}" in found.text
+    assert {tag for tag, _ in found.tags} <= TAGS | {"table", "caption", "thead", "tbody", "tr", "th", "td"}
+    assert not [attrs for _, attrs in found.tags if any(name.startswith("on") for name in attrs)]
 
 
 def test_it_says_when_what_it_knows_is_old(page):

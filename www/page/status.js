@@ -2,7 +2,7 @@
 "use strict";
 
 const EVERY = 2000, OLD = 30, SHOWN_EVENTS = 50, SVG = "http://www.w3.org/2000/svg";
-const WORDS = { done: "up", running: "booting", stuck: "stuck", never: "not booted yet" };
+const WORDS = { done: "up", loaded: "loaded", running: "booting", stuck: "stuck", never: "not booted yet" };
 const byId = (id) => document.getElementById(id);
 const state = { status: null, error: "", tag: "", at: 0, rest: "", events: [], open: "", failures: 0 };
 

@@ -20,6 +20,7 @@ from rackctl.core.services import services_of
 from rackctl.core.tree import Tree
 from rackctl.errors import ConfigError
 
+_SHOWN = 5  # lines about one machine's config
 _OWN_KEYS = frozenset({"k3os"})  # its cloud-config has keys that RancherOS has not
 
 
@@ -51,13 +52,23 @@ def lint_rack(text: str, inputs: Inputs, catalog: Catalog) -> list[Finding]:
         where, _, line = wrong.where.partition(":")
         number = int(line.split(":")[0]) if line.split(":")[0].isdigit() else 1
         return [*found, Finding("RK001", "error", wrong.message, number, 1, where or "rack.yml")]
-    return _gather(found, doc, tree, inputs, catalog)
+    return _gather(found, doc, _at_sources(lint_tree(tree), doc, inputs, catalog), inputs)
 
 
-def _gather(found: list[Finding], doc: RackDoc, tree: Tree, inputs: Inputs, catalog: Catalog) -> list[Finding]:
-    rendered = _at_sources(lint_tree(tree), doc, inputs, catalog)
-    told = sharpen(_distinct([*found, *lint_sources(doc.machines, inputs), *rendered]))
+def _gather(found: list[Finding], doc: RackDoc, moved: list[Finding], inputs: Inputs) -> list[Finding]:
+    told = sharpen(_distinct([*found, *lint_sources(doc.machines, inputs), *moved]))
     return hide_secrets(told, inputs)
+
+
+def _by_machine(rendered: list[Finding], moved: list[Finding], inputs: Inputs) -> dict[str, list[str]]:
+    """Machine, as in URLs, -> what is said of its config, with the place where it is to be mended."""
+    found: dict[str, list[str]] = {}
+    for one, source in zip(rendered, hide_secrets(moved, inputs), strict=True):
+        machine = one.file.removeprefix("http/config/").partition("/")[0].partition(".")[0]
+        lines = found.setdefault(machine, [])
+        if one.file.startswith("http/config/") and len(lines) < _SHOWN:
+            lines.append(f"{source.where}: {one.code}: {source.message}")
+    return {machine: lines for machine, lines in found.items() if lines}
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
@@ -88,11 +99,18 @@ def _origins(rack: Rack, catalog: Catalog, name: str | None, key: str, inputs: I
     return list_origins(config.files[key].decode(), config.merged) if config.merged and key in config.files else []
 
 
-def stop_on_errors(rack: Rack, inputs: Inputs, catalog: Catalog, tree: Tree, report: Callable[[str], None]) -> None:
-    """Warnings are told; errors raise ConfigError, before anything of the tree is served."""
+def stop_on_errors(
+    rack: Rack, inputs: Inputs, catalog: Catalog, tree: Tree, report: Callable[[str], None]
+) -> dict[str, list[str]]:
+    """Warnings are told; errors raise ConfigError, before anything of the tree is served.
+
+    Machine, as in URLs, -> the warnings about its config, a line each.
+    """
     doc = resolve_rack(inputs.rack_text, inputs, catalog, rack)
     found = [replace(one, file=one.file or "rack.yml") for one in run_checks("rack", doc)]
-    found = _gather(found, doc, tree, inputs, catalog)
+    rendered = lint_tree(tree)
+    moved = _at_sources(rendered, doc, inputs, catalog)
+    found = _gather(found, doc, moved, inputs)
     for one in found:
         if one.severity == "warning":
             report(f"{one.where}: {one.code} warning: {one.message}")
@@ -101,3 +119,4 @@ def stop_on_errors(rack: Rack, inputs: Inputs, catalog: Catalog, tree: Tree, rep
         head, *rest = errors
         told = f"{head.code}: {head.message}" + "".join(f"\n{one.where}: {one.code}: {one.message}" for one in rest)
         raise ConfigError(told, head.where, "rackctl lint names the source of each; --explain CODE its reason")
+    return _by_machine(rendered, moved, inputs)
