@@ -30,7 +30,7 @@ from rackctl.core.tree import Tree
 from rackctl.dhcp import check_network
 from rackctl.errors import BusyError, ServeError
 from rackctl.inputs import pin_keys, read_inputs
-from rackctl.ipxebuild import add_signed, build_loaders
+from rackctl.ipxebuild import add_signed, build_loaders, check_loaders
 from rackctl.macbuild import add_mac_loaders
 from rackctl.overlays import Overlay, make_overlays
 from rackctl.supply import CACHE, Release, lock_releases, settle_releases, supply_release
@@ -65,6 +65,7 @@ def bring_up(
     other: for some nodes another loader than rack.yml says.
     """
     rack = folder.read_rack().with_loaders(other)
+    check_loaders(folder, rack)  # before the rest of the work, which may take minutes
     engine.check_engine()
     host.check_address(rack.server.address, lambda: folder.locate("server", "address"))
     if folder.served_id() is None:

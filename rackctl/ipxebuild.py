@@ -13,6 +13,7 @@ from rackctl.core.ipxe.features import built_commands
 from rackctl.core.ipxe.headers import render_headers
 from rackctl.core.ipxe.recipe import Recipe
 from rackctl.core.ipxe.script import check_script
+from rackctl.core.ipxe.settings import IpxeSettings
 from rackctl.core.ipxe.signed import LOADER, NAMES, RELEASE, SCRIPT, SIGNED
 from rackctl.core.model import Rack
 from rackctl.core.render import render_embed
@@ -70,6 +71,13 @@ def add_signed(folder: RackFolder, rack: Rack, build: ipxe.IpxeBuild, releases: 
     return replace(build, lane=SIGNED, reason=reason, files=files, efi_file=LOADER)
 
 
+def check_loaders(folder: RackFolder, rack: Rack) -> None:
+    """What can be said of the build before anything is made, built or fetched. Raises ConfigError."""
+    read_script(folder, rack)
+    _read_trust(folder, rack.ipxe)
+    _read_patches(folder, rack.ipxe)
+
+
 def read_script(folder: RackFolder, rack: Rack, boot: str = "boot") -> str:
     """The script to embed: the rack's own file, else the template. Raises ConfigError with the line of each fault."""
     changes = rack.ipxe.command_changes
@@ -84,14 +92,18 @@ def read_script(folder: RackFolder, rack: Rack, boot: str = "boot") -> str:
 def read_recipe(folder: RackFolder, rack: Rack) -> Recipe:
     """What else goes into the build. Makes the rack's CA when HTTPS needs one. Raises ConfigError."""
     settings = rack.ipxe
-    trust = [one for name in settings.trust for one in _read_certificates(folder, name)]
+    trust = _read_trust(folder, settings)
     if settings.https:
         from rackctl.adapters.rackca import ca_certificate  # cryptography is for those who ask for HTTPS
 
         trust.insert(0, ca_certificate(folder.path))
     headers = render_headers(settings)
-    patches = _read_patches(folder, settings.patches) if settings.patches else {}
+    patches = _read_patches(folder, settings)
     return Recipe(settings.source, settings.ref or "", headers, tuple(trust), patches, settings.is_plain)
+
+
+def _read_trust(folder: RackFolder, settings: IpxeSettings) -> list[bytes]:
+    return [one for name in settings.trust for one in _read_certificates(folder, name)]
 
 
 def _read_certificates(folder: RackFolder, name: str) -> list[bytes]:
@@ -102,13 +114,16 @@ def _read_certificates(folder: RackFolder, name: str) -> list[bytes]:
     return found
 
 
-def _read_patches(folder: RackFolder, name: str) -> dict[str, dict[str, bytes]]:
+def _read_patches(folder: RackFolder, settings: IpxeSettings) -> dict[str, dict[str, bytes]]:
     """*.patch of the folder are for every target, those of NAME/ in it for the target NAME alone."""
     from rackctl.core.ipxe.binaries import BINARIES
 
-    root = folder.path / name
+    if settings.patches is None:
+        return {}
+    root = folder.path / settings.patches
     if not root.is_dir():
-        raise ConfigError(f"there is no folder {name}", "rack.yml: ipxe.patches", "put NAME.patch files there")
+        message = f"there is no folder {settings.patches}"
+        raise ConfigError(message, "rack.yml: ipxe.patches", "put NAME.patch files there")
     found: dict[str, dict[str, bytes]] = {}
     for file in sorted(root.rglob("*.patch")):
         scope = str(file.parent.relative_to(root))

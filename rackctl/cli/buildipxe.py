@@ -36,15 +36,17 @@ def build_ipxe(
     from rackctl.adapters.folder import RackFolder
     from rackctl.core.ipxe.binaries import choose_targets
     from rackctl.core.targets import needed_targets
-    from rackctl.ipxebuild import build_loaders
+    from rackctl.ipxebuild import build_loaders, check_loaders
     from rackctl.ipxeprove import prove_build
     from rackctl.macbuild import add_mac_loaders
 
     tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
     folder = RackFolder(rack)
     found = folder.read_rack()
+    wanted = choose_targets(target or (), needed_targets(found))
+    check_loaders(folder, found)
     engine.check_engine()
-    build = build_loaders(folder, found, tell, choose_targets(target or (), needed_targets(found)))
+    build = build_loaders(folder, found, tell, wanted)
     if not target:
         build = add_mac_loaders(folder, found, build, tell)
     proofs: list[Proven] = []

@@ -96,15 +96,19 @@ def _lint_rack(rack: Path, form: str) -> list[Finding]:
     from rackctl.core.lint.run import lint_rack
     from rackctl.errors import ConfigError
     from rackctl.inputs import read_inputs
+    from rackctl.ipxebuild import check_loaders
 
     folder = RackFolder(rack)
     try:
-        inputs = read_inputs(folder, folder.read_rack(), read_lock(folder.path))
+        found_rack = folder.read_rack()
+        inputs = read_inputs(folder, found_rack, read_lock(folder.path))
     except ConfigError:
         # People get the error as every command tells it; a pipeline gets findings, if there is a text to point into.
         if form == "text" or not (folder.path / "rack.yml").is_file():
             raise
         inputs = Inputs(rack_text=_read(folder.path / "rack.yml"))
+    else:
+        check_loaders(folder, found_rack)
     found = lint_rack(inputs.rack_text, inputs, folder.catalog())
     beside = Path(rack) if str(rack) != "." else Path()
     return [replace(one, file=str(beside / one.file)) for one in found]
