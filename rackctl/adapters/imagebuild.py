@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,16 @@ Report = Callable[[str], None]
 
 FIRST = 5.0  # seconds until the first line about a build; each further one comes a third of its age later
 _REMEDY = "make engine sets up the base image; the build needs a Debian mirror"
+_LOG_LINES = 5000  # a compiler's error is followed by what the other jobs of make still do
 _STEP = re.compile(r"#\d+ \[(.+?)\] ")  # BuildKit's plain progress: `#8 [objects 3/3] RUN make ...`
+
+
+class BuildError(EngineError):
+    """A build that failed. log: BuildKit's last lines, where the error itself may stand long before the end."""
+
+    def __init__(self, wrong: EngineError, log: Sequence[str]) -> None:
+        super().__init__(wrong.message, wrong.where, wrong.remedy)
+        self.log = tuple(log)
 
 
 class BuildProgress:
@@ -76,7 +86,7 @@ def build_files(
     """Run the build and put the files of its last stage into `target`: written aside, then renamed.
 
     what: for people. names: what target must hold in the end; when it does already (another rackctl was quicker),
-    nothing is built. Raises EngineError.
+    nothing is built. Raises BuildError, EngineError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
@@ -87,11 +97,24 @@ def build_files(
         aside.mkdir()
         argv = ["docker", "buildx", "build", "--progress=plain", "-f", str(context / dockerfile)]
         argv += ["--output", f"type=local,dest={aside}", *options, str(context)]
-        stream(argv, BuildProgress(what, report), remedy=_REMEDY)
+        _build_logged(argv, BuildProgress(what, report))
         if missing := [name for name in names if not (aside / name).is_file()]:
             raise EngineError(f"the build made no {', '.join(missing)}", str(context / dockerfile), "rackctl up again")
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
+
+
+def _build_logged(argv: Sequence[str], progress: BuildProgress) -> None:
+    log: deque[str] = deque(maxlen=_LOG_LINES)
+
+    def on_line(line: str) -> None:
+        log.append(line)
+        progress(line)
+
+    try:
+        stream(argv, on_line, remedy=_REMEDY)
+    except EngineError as wrong:
+        raise BuildError(wrong, log) from wrong
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rackctl.adapters.imagebuild import build_files, hash_inputs
+from rackctl.adapters.imagebuild import BuildError, build_files, hash_inputs
 from rackctl.adapters.ipxesource import Commit, find_source, in_cache, keep_unpacked, resolve
 from rackctl.assets import find_asset
 from rackctl.core.ipxe.binaries import BINARIES, MEDIA, compiled, find_fault
@@ -37,6 +37,8 @@ _PREBUILT = (
 )
 LICENCES = ("COPYING", "COPYING.GPLv2", "COPYING.UBDL", "SOURCE")
 _NO_PATCH = re.compile(r"the patch (\S+) does not apply")
+# gcc's, with BuildKit's own `#12 34.5 ` before it; the path is from src/.
+_NO_COMPILE = re.compile(r"^#\d+ [\d.]+ (?P<place>[\w./-]+\.[chS]:\d+)(?::\d+)?: (?:fatal )?error: (?P<what>.*)")
 
 Report = Callable[[str], None]
 
@@ -105,10 +107,14 @@ _SETS = (
 
 @dataclass(frozen=True)
 class _Job:
-    """One source tree: targets that are compiled with the same options by the same compiler. more: made besides."""
+    """One source tree: targets that are compiled with the same options by the same compiler.
+
+    usual, more: what is compiled without options first, and kept for all; changed: what these options are for.
+    """
 
     usual: tuple[str, ...]
     more: tuple[str, ...]
+    changed: tuple[str, ...]
     options: Mapping[str, bytes]
     targets: tuple[str, ...]
 
@@ -148,10 +154,9 @@ def _jobs(recipe: Recipe, targets: Sequence[str]) -> list[_Job]:
             if name in (*usual, *more):
                 groups.setdefault(tuple(sorted(recipe.options(name).items())), []).append(name)
         for options, names in groups.items():
-            same = tuple(one for one in usual if recipe.options(one) == dict(options))
             rest = more if set(names) & set(more) else ()
-            extra = tuple(one for one in rest if recipe.options(one) == dict(options))
-            found.append(_Job(same or tuple(names), extra, dict(options), tuple(names)))
+            same = tuple(one for one in (*usual, *rest) if recipe.options(one) == dict(options))
+            found.append(_Job(usual, rest, same, dict(options), tuple(names)))
     return found
 
 
@@ -174,7 +179,8 @@ def _run_job(
     tree = keep_unpacked(source, out / f"{commit.id[:16]}.source", commit)
     with _context(context, script, job.options) as folder:
         arguments = ["--build-context", f"source={tree}", "--build-arg", f"SOURCE_DATE_EPOCH={commit.time}"]
-        for key, names in {"OBJECTS": job.usual, "MORE": job.more, "TARGETS": job.targets}.items():
+        told = {"OBJECTS": job.usual, "MORE": job.more, "WANTED": job.changed, "TARGETS": job.targets}
+        for key, names in told.items():
             arguments += ["--build-arg", f"{key}=" + " ".join(BINARIES[name].make for name in sorted(names))]
         arguments += ["--build-arg", f"TRUST={recipe.trust_files}"]
         arguments += ["--build-arg", "CHANGED=tools-options"] if job.options else []
@@ -182,18 +188,24 @@ def _run_job(
         makes = [BINARIES[name].make for name in job.targets]
         try:
             build_files("iPXE", folder, "Dockerfile.source", target, makes, report, *arguments)
-        except EngineError as wrong:
-            raise _patch_error(wrong) or wrong from wrong
+        except BuildError as wrong:
+            raise _explain(wrong, patched=bool(recipe.patches)) or wrong from wrong
     _check_binaries(target, files)
     return files, False
 
 
-def _patch_error(wrong: EngineError) -> ConfigError | None:
-    found = _NO_PATCH.search(str(wrong))
-    if found is None:
-        return None
-    name = found[1].partition("-")[2]
-    return ConfigError(f"{name} does not apply to this iPXE", "rack.yml: ipxe.patches", "make it anew for this commit")
+def _explain(wrong: BuildError, patched: bool) -> ConfigError | None:
+    """What a person can mend, in one line of the build's many."""
+    for line in wrong.log:
+        if found := _NO_PATCH.search(line):
+            name = found[1].partition("-")[2]
+            remedy = "make it anew for this commit"
+            return ConfigError(f"{name} does not apply to this iPXE", "rack.yml: ipxe.patches", remedy)
+        if found := _NO_COMPILE.match(line):
+            keys = "ipxe.patches" if patched else "ipxe.ref, or leave out options until it compiles"
+            where = f"iPXE's src/{found['place']}"
+            return ConfigError(f"does not compile: {found['what']}", where, f"rack.yml: {keys}")
+    return None
 
 
 def _put_together(

@@ -1,12 +1,13 @@
 """Where iPXE's source comes from, and that only the pinned commit's files pass."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from rackctl.adapters import ipxesource
-from rackctl.adapters.ipxesource import find_source, git_tree_id, keep_unpacked, unpacked
+from rackctl.adapters.ipxesource import find_source, git_tree_id, keep_unpacked, resolve, unpacked
 from rackctl.errors import RackError
 
 
@@ -114,3 +115,31 @@ def test_auto_gives_the_reason_once_an_hour_and_source_insists(tmp_path: Path, m
 def test_a_named_source_that_is_absent_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(RackError, match="no iPXE source"):
         find_source(tmp_path, str(tmp_path / "none"), print)
+
+
+def test_a_git_url_is_cloned_once_and_needs_no_network_then(pinned: Path, tmp_path: Path) -> None:
+    url, cache, said = pinned.as_uri(), tmp_path / "cache", list[str]()
+    clone = find_source(cache, url, said.append)
+    shutil.rmtree(pinned)
+    assert find_source(cache, url, said.append) == clone and len(said) == 1
+    assert isinstance(clone, Path) and clone.parent == cache
+    assert resolve(clone, "", cache).id == ipxesource.PINNED_COMMIT
+    with unpacked(clone) as folder:
+        assert (folder / "src" / "deep.c").read_text() == "int d;\n"
+
+
+def test_another_commit_comes_by_its_id_from_where_the_clone_came(pinned: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    clone = find_source(cache, pinned.as_uri(), print)
+    assert isinstance(clone, Path)
+    (pinned / "src" / "deep.c").write_text("int other;\n")
+    git(pinned, "commit", "-qam", "two")
+    found = resolve(clone, git(pinned, "rev-parse", "HEAD"), cache)
+    assert found.tree == git(pinned, "rev-parse", "HEAD^{tree}")
+    with unpacked(clone, found) as folder:
+        assert (folder / "src" / "deep.c").read_text() == "int other;\n"
+    with pytest.raises(RackError, match="git") as wrong:
+        resolve(clone, "0" * 40, cache)
+    assert "can it be reached" in wrong.value.remedy
+    with pytest.raises(RackError, match="an archive cannot show that it is commit 0000"):
+        resolve(archive(pinned, tmp_path / "ipxe.tar.gz"), "0" * 40, cache)

@@ -68,6 +68,7 @@ def test_options_become_ipxes_own_headers() -> None:
         "#undef IMAGE_TRUST_CMD", "#define IMAGE_TRUST_CMD", "#undef LOGIN_CMD",
         "#undef VLAN_CMD", "#define VLAN_CMD", "#undef DOWNLOAD_PROTO_HTTPS", "#define DOWNLOAD_PROTO_HTTPS",
     ]  # fmt: skip
+    assert "#undef SERIAL_SPCR\n#undef SERIAL_FIXED\n#define SERIAL_FIXED\n" in found["serial.h"]
     assert "#define CONSOLE_SERIAL" in found["console.h"]
     assert "#define COMCONSOLE COM2" in found["serial.h"] and "#define COMSPEED 57600" in found["serial.h"]
     assert render_headers(IpxeSettings()) == {}
@@ -204,6 +205,14 @@ def test_signed_binaries_take_no_options_and_come_as_a_release() -> None:
     for more in ("vlan: 7", "https: true", "targets: [ipxe.pxe]", "commands: {ping: true}"):
         with pytest.raises(ConfigError, match="leave out all but source and script"):
             rack(f"{{source: signed, {more}}}")
+
+
+def test_a_signed_node_gets_its_loader_under_either_name() -> None:
+    """By PXE upstream's shim asks for ipxe.efi whatever its own name is (ipxe/ipxe issue 1684)."""
+    contents = {name: name for name in plan_files(Path("/none"), "signed")[1]}
+    for loader in ("snponly", "ipxe"):
+        given = swap_loaders(contents, loader)
+        assert (given["snponly.efi"], given["ipxe.efi"]) == (f"{loader}.efi", f"{loader}.efi")
 
 
 def test_a_shim_is_named_where_one_is_served() -> None:

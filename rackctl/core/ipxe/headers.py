@@ -18,6 +18,7 @@ def render_headers(settings: IpxeSettings) -> dict[str, str]:
         serial = [
             "#if defined ( __i386__ ) || defined ( __x86_64__ )",
             "#undef SERIAL_SPCR",
+            _switch("SERIAL_FIXED", True),  # without either, iPXE does not link
             *_define("COMCONSOLE", settings.console.serial),
             *_define("COMSPEED", str(settings.console.speed)),
             "#endif",
