@@ -1,20 +1,25 @@
 #!/bin/bash
 # prove.sh: boots one loader or medium of /files in a network of its own (run it with --network none): a bridge that has the
 # rack's server address, "the router's DHCP", and an HTTP server that answers whatever boot script is asked for. The console
-# goes to stdout; to stderr go `request: {json}` of each HTTP request and what the servers say. Ends once a script was asked
-# for, with 0, or after PROVE_SECONDS with 1.
+# goes to stdout; to stderr go `request: {json}` of each HTTP request, what the servers say, and with PROVE_COM2 at the end
+# `com2: ` and each line of a PC's second serial port. Ends once a script was asked for, with 0, or after PROVE_SECONDS with 1.
 set -uo pipefail
 
 ADDRESS=${PROVE_ADDRESS:?of the rack\'s server}
 HTTP=${PROVE_HTTP:-83} HTTPS=${PROVE_HTTPS:-}
-FIRMWARE=${PROVE_FIRMWARE:?bios, uefi, uefi-ia32 or uefi-arm64}
+FIRMWARE=${PROVE_FIRMWARE:?bios, uefi, uefi-ia32, uefi-arm64 or uefi-secure}
 FILE=${PROVE_FILE:?name below /files}
 KIND=${PROVE_KIND:-net}
 MAC=${PROVE_MAC:-52:54:00:1a:b0:0f}
 UNTAGGED=192.0.2   # RFC 5737, TEST-NET-1
 WORK=$(mktemp -d) || exit 1
 CHILDREN=()
-trap 'kill "${CHILDREN[@]}" 2>/dev/null; rm -rf "$WORK"' EXIT
+finish() {
+    kill "${CHILDREN[@]}" 2>/dev/null
+    [[ ! -s $WORK/com2 ]] || sed 's/^/com2: /' "$WORK/com2" >&2
+    rm -rf "$WORK"
+}
+trap finish EXIT
 trap 'exit 143' TERM
 # Lives as long as somebody holds our stdin open.
 { cat >/dev/null; kill -TERM $$; } <&0 2>/dev/null & CHILDREN+=($!)
@@ -34,13 +39,22 @@ make_network() {
         ip link add name prove type bridge stp_state 0 forward_delay 0 || exit 1
     fi
     ip address add "$ADDRESS/24" dev "$LINK" && ip link set dev "$LINK" up || exit 1
+    [[ -z ${PROVE_NEXT:-} ]] || ip address add "$PROVE_NEXT/24" dev "$LINK" || exit 1
 }
 
-# PROVE_NEXT: what the router says in next-server, when that is somebody else.
+# after SECONDS: so long after the script's first words on the console; at once for nothing or 0.
+after() {
+    ((${1:-0} > 0)) || return 0
+    until grep -qas 'rackctl: round 1' "$WORK/console"; do sleep 0.1; done
+    sleep "$1"
+}
+
+# PROVE_NEXT: what the router says in next-server when that is itself: it serves the loader by TFTP, and no HTTP.
+# PROVE_DHCP_LATE: how long after the script began its DHCP starts to answer.
 start_dhcp() {
     local net=${ADDRESS%.*} last=${ADDRESS##*.} first=50
     ((last < 50 || last > 90)) || first=150
-    sleep "${PROVE_DHCP_LATE:-0}"
+    after "${PROVE_DHCP_LATE:-}"
     answer "$LINK" "$net.$first,$net.$((first + 40))" "${PROVE_NEXT:-$ADDRESS}"
 }
 
@@ -48,29 +62,32 @@ start_dhcp() {
 answer() {
     exec dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --log-facility=- --interface="$1" \
         --except-interface=lo --bind-interfaces --no-ping --dhcp-leasefile="$WORK/leases.$1" --pid-file="$WORK/pid.$1" \
-        --dhcp-range="$2,1h" --dhcp-boot="$FILE,,$3" --enable-tftp --tftp-root=/files
+        --log-dhcp --dhcp-range="$2,1h" --dhcp-boot="$FILE,,$3" --enable-tftp --tftp-root=/files
 }
 
+# PROVE_HTTP_LATE: how long after the script began it starts to answer.
 start_http() {
     local tls=''
-    [[ -z $HTTPS ]] || tls="listen $HTTPS ssl; ssl_certificate /tls/server.pem; ssl_certificate_key /tls/server.key;"
+    [[ -z $HTTPS ]] || tls="listen $ADDRESS:$HTTPS ssl; ssl_certificate /tls/server.pem; ssl_certificate_key /tls/server.key;"
     printf '#!ipxe\necho rackctl: this iPXE is proven\nsleep 60\n' >"$WORK/answer.ipxe"
     cat >"$WORK/nginx.conf" <<END
 user root; daemon off; master_process off; pid $WORK/nginx.pid; error_log stderr warn;
 events { worker_connections 64; }
 http {
-  log_format asked escape=json '{"uri":"\$request_uri","scheme":"\$scheme","status":\$status,"agent":"\$http_user_agent","ip":"\$remote_addr"}';
+  log_format asked escape=json '{"uri":"\$request_uri","scheme":"\$scheme","server":"\$server_addr","status":\$status,"agent":"\$http_user_agent","ip":"\$remote_addr"}';
   access_log $WORK/requests asked;
-  server { listen $HTTP; $tls root $WORK; location / { try_files /answer.ipxe =404; } }
+  server { listen $ADDRESS:$HTTP; $tls root $WORK; location / { try_files /answer.ipxe =404; } }
 }
 END
-    sleep "${PROVE_HTTP_LATE:-0}"
+    after "${PROVE_HTTP_LATE:-}"
     exec nginx -e stderr -c "$WORK/nginx.conf"
 }
 
 start_machine() {
     local card=virtio-net-pci boot=order=n rom=''
-    local -a args=(-m 512 -nographic -serial stdio -device virtio-rng-pci -S -monitor "unix:$WORK/monitor,server=on,wait=off")
+    local -a args=(-m 512 -nographic -device virtio-rng-pci -S -monitor "unix:$WORK/monitor,server=on,wait=off"
+        -chardev "stdio,id=console,signal=off,logfile=$WORK/console" -serial chardev:console)
+    [[ -z ${PROVE_COM2:-} ]] || args+=(-serial "file:$WORK/com2")
     local emulator=qemu-system-x86_64 ovmf=/usr/share/OVMF/OVMF
     [[ $KIND == net ]] || boot=order=c
     case $FIRMWARE in
@@ -81,13 +98,19 @@ start_machine() {
             args+=(-machine q35 -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.fd"
                 -drive "if=pflash,format=raw,file=$WORK/vars.fd")
             rom=,romfile= ;;
+        uefi-secure)   # PROVE_VARS: its variables, keys enrolled, below /files
+            cp "/files/${PROVE_VARS:?the firmware\'s variables}" "$WORK/vars.fd"
+            args+=(-machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on
+                -drive "if=pflash,format=raw,readonly=on,file=${ovmf}_CODE_4M.secboot.fd"
+                -drive "if=pflash,format=raw,file=$WORK/vars.fd")
+            rom=,romfile= ;;
         uefi-arm64)
             emulator=qemu-system-aarch64
             cp /usr/share/AAVMF/AAVMF_VARS.fd "$WORK/vars.fd"
             args+=(-machine virt -drive "if=pflash,format=raw,readonly=on,file=/usr/share/AAVMF/AAVMF_CODE.no-secboot.fd"
                 -drive "if=pflash,format=raw,file=$WORK/vars.fd")
             rom=,romfile= ;;
-        *) say "firmware $FIRMWARE is none of bios, uefi, uefi-ia32, uefi-arm64"; exit 2 ;;
+        *) say "firmware $FIRMWARE is none of bios, uefi, uefi-ia32, uefi-arm64, uefi-secure"; exit 2 ;;
     esac
     # The first card is one that no cable leads to.
     if [[ -n ${PROVE_DEAD:-} ]]; then
