@@ -52,9 +52,16 @@ def clean() -> float:
         subprocess.run([*git, "-C", clone, "add", "BENCH"], check=True)
         subprocess.run([*git, "-C", clone, "commit", "-q", "-m", "bench"], check=True)
         found = subprocess.run([*git, "-C", clone, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        embedded = script()
         start = time.perf_counter()
-        build_ipxe(script(), Path(name, "out"), CACHE, Recipe(clone, found.stdout.strip()), lambda _: None)
-        return time.perf_counter() - start
+        made = build_ipxe(embedded, Path(name, "out"), CACHE, Recipe(clone, found.stdout.strip()), lambda _: None)
+        took = time.perf_counter() - start
+        usual = build_ipxe(embedded, OUT, CACHE, Recipe("source"), lambda _: None)
+        same = all(file.read_bytes() == usual.files[target].read_bytes() for target, file in made.files.items())
+        print(
+            f"a clean build and a new script's are {'the same bytes' if same else 'DIFFERENT'}: {', '.join(made.files)}"
+        )
+        return took
 
 
 def nothing() -> float:

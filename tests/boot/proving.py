@@ -31,12 +31,19 @@ def build(text: str, *names: str, out: Path = OUT) -> dict[str, Path]:
 
 
 def order(
-    file: Path, kind: str, firmware: str, tls: Path | None = None, tls_port: int = 443, vlan: int = 0, **more: object
+    file: Path,
+    kind: str,
+    firmware: str,
+    tls: Path | None = None,
+    tls_port: int = 443,
+    vlan: int = 0,
+    http: int = 83,
+    **more: object,
 ) -> Order:
     """more: variables of compose/lab/prove.sh."""
     named = tuple((key.upper(), str(value)) for key, value in more.items())
     port = tls_port if tls else None
-    return Order(file, file.parent, kind, firmware, ADDRESS, 83, port, tls, vlan or None, more=named)
+    return Order(file, file.parent, kind, firmware, ADDRESS, http, port, tls, vlan or None, more=named)
 
 
 def boot(logs: Path, wanted: Order) -> tuple[Proof, str]:

@@ -68,7 +68,7 @@ def test_what_up_serves_as_signed_boots_with_secure_boot_on(
     files = tmp_path / "tftp"
     shutil.copytree(served, files)
     shutil.copyfile(signed / "vars.fd", files / "vars.fd")
-    loader = order(files / "snponly-shim.efi", "net", "uefi-secure", vars="vars.fd")
+    loader = order(files / "snponly-shim.efi", "net", "uefi-secure", http=8083, vars="vars.fd")
     proof, seen = boot(tmp_path, loader)
     assert proof.request.startswith(f"/boot/{CARD}.ipxe?") and proof.facts["platform"] == "efi"
     in_order(seen, ["autoexec.ipxe", "rackctl: round 1, looking for", f"{CARD}.ipxe"])
