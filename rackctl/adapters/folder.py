@@ -208,12 +208,15 @@ class RackFolder:
         trees = self.served / "trees"
         target = trees / tree.id
         try:
-            if target.is_dir() and self.find_damage(tree, sources):
-                damaged = trees / f".{tree.id}.damaged"
-                shutil.rmtree(damaged, ignore_errors=True)
-                target.rename(damaged)
-            if not target.is_dir():
-                self._write_aside(tree, sources, trees / f".{tree.id}.part", target)
+            damaged = target.is_dir() and self.find_damage(tree, sources)
+            if damaged or not target.is_dir():
+                part = trees / f".{tree.id}.part"
+                self._write_aside(tree, sources, part)
+                if damaged:
+                    aside = trees / f".{tree.id}.damaged"
+                    shutil.rmtree(aside, ignore_errors=True)
+                    target.rename(aside)
+                part.rename(target)
             fresh = self.served / ".current.new"
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(f"trees/{tree.id}")
@@ -221,6 +224,8 @@ class RackFolder:
         except OSError as full:
             if full.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            for unfinished in trees.glob(".*"):
+                shutil.rmtree(unfinished, ignore_errors=True)  # it would keep the disk full
             raise BusyError(
                 "the disk is full; what was served before is still served",
                 where=str(trees),
@@ -234,7 +239,7 @@ class RackFolder:
                 old.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _write_aside(self, tree: Tree, sources: Mapping[str, Path], aside: Path, target: Path) -> None:
+    def _write_aside(self, tree: Tree, sources: Mapping[str, Path], aside: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         for path, content in tree.files.items():
             file = aside / path
@@ -250,7 +255,6 @@ class RackFolder:
             _link_or_copy(sources[digest], file)
         for folder, _, _ in os.walk(aside):
             os.chmod(folder, 0o755)  # noqa: S103 nobody must be able to read it
-        aside.rename(target)
 
 
 def refuse_existing(file: Path) -> None:

@@ -74,3 +74,35 @@ def test_a_kill_at_any_moment_leaves_a_whole_tree(tmp_path: Path) -> None:
         assert len(list(current.iterdir())) == 20
     folder.publish(Tree({"http/a": b"after"}), {})
     assert (folder.served / "current/http/a").read_bytes() == b"after"
+
+
+def test_artifacts_are_hard_links_to_the_store_and_racks_share_them(tmp_path: Path) -> None:
+    kernel = tmp_path / "store"
+    kernel.write_bytes(b"kernel" * 1000)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        folder = RackFolder(tmp_path / name)
+        folder.publish(Tree({"http/a": b"a"}, {"http/os/x/vmlinuz": "digest"}), {"digest": kernel})
+        assert (folder.served / "current/http/os/x/vmlinuz").stat().st_ino == kernel.stat().st_ino
+    assert kernel.stat().st_nlink == 3
+
+
+def test_a_disk_that_fills_up_keeps_the_old_tree_served(tmp_path: Path) -> None:
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)], check=True)
+    except (OSError, subprocess.CalledProcessError) as wrong:
+        pytest.skip(f"a small disk needs root and the right to mount: {wrong}")
+    try:
+        folder, old = RackFolder(tmp_path), Tree({f"http/{n}": b"old" for n in range(9)})
+        folder.publish(old, {})
+        new = Tree({f"http/{n}": os.urandom(100_000) for n in range(9)})
+        with pytest.raises(BusyError) as caught:
+            folder.publish(new, {})
+        assert "still served" in caught.value.message and "rackctl up" in caught.value.remedy
+        assert folder.served_id() == old.id and not folder.find_damage(old, {})
+        small = Tree({"http/0": b"new"})
+        folder.publish(small, {})  # nothing half-written takes the room
+        assert folder.served_id() == small.id
+        assert [one.name for one in (folder.served / "trees").iterdir()] == [small.id]
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
