@@ -1,5 +1,6 @@
 """The set-up scripts on machines that are not at hand: hermetic PATHs with a few named fakes in them."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,12 +50,12 @@ class Machine:
         (self.folder / "os-release").write_text(text)
         return str(self.folder / "os-release")
 
-    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, words: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
         # A copy, so that "the checkout" is this folder.
-        copy = shutil.copy(SCRIPTS / script, self.folder / "scripts" / script)
+        copy = shutil.copy(SCRIPTS / script, self.folder / "scripts" / Path(script).name)
         env = {"PATH": str(self.bin), "CALLS": str(self.calls), "CONTAINERS": "", "IMAGES": "", **env}
         return subprocess.run(
-            [str(self.bin / "bash"), copy],
+            [str(self.bin / "bash"), copy, *words],
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -214,6 +215,27 @@ def test_without_registry_root_and_mmdebstrap_the_way_out_is_named(machine: Mach
     machine.put("docker", NO_IMAGE)
     machine.put("id", "echo 1000")
     assert_dies(machine.run("base-image.sh"), "mmdebstrap", "docker load")
+
+
+def test_a_base_image_is_used_as_it_is_else_pulled(machine: Machine) -> None:
+    machine.put("docker", DOCKER)
+    assert machine.run("base-image.sh").stdout == "base image: debian:trixie-slim is here\n"
+    assert not machine.called("docker pull")
+    machine.put("docker", DOCKER.replace("exit 0", '[ "$1" != image ]'))
+    done = machine.run("base-image.sh")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "base image: pulled debian:trixie-slim")
+    assert not machine.called("docker import")
+
+
+@pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /dev/kvm to write to here")
+@pytest.mark.parametrize(
+    ("said", "works"), [("iPXE (http://ipxe.org) net0: 52:54:00", True), ("KVM internal error", False)]
+)
+def test_kvm_is_used_only_if_a_probe_boot_comes_to_its_network(machine: Machine, said: str, works: bool) -> None:
+    machine.put("qemu-system-x86_64", f'echo "qemu $*" >>"$CALLS"; echo "{said}"')
+    done = machine.run("../compose/lab/lab.sh", words=("probe",))
+    assert (done.returncode == 0) == works, done.stderr
+    assert "-accel kvm" in machine.called("qemu")[0]
 
 
 def test_a_base_image_that_was_cut_is_never_imported(machine: Machine) -> None:

@@ -1,14 +1,16 @@
-"""How a download waits and which way it goes: back-off with jitter, and the proxy of the environment."""
+"""How downloads go: side by side, by back-off with jitter, by the environment's proxy, told in lines."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_github import KERNEL, GitHub, sha
+from fake_github import KERNEL, GitHub, Handler, release, sha
 
-from rackctl.adapters.fetch import Store, fetch_file, transfer
+from rackctl.adapters.fetch import Store, Upstream, fetch_file, fetch_release, transfer
+from rackctl.adapters.fetch.progress import EVERY, LineProgress
 from rackctl.adapters.fetch.web import read_page
+from rackctl.core.catalog import Catalog
 from rackctl.errors import FetchError
 
 
@@ -47,3 +49,32 @@ def test_the_proxy_of_the_environment_is_asked(hub: GitHub, tmp_path: Path, monk
         proxy.shutdown()
     assert found.path.read_bytes() == KERNEL
     assert [path for path, _ in proxy.asked] == [url] and not hub.asked
+
+
+def test_the_files_of_a_release_come_side_by_side(hub: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release(hub, "v1.5.8")
+    both, body = threading.Barrier(2, timeout=20), Handler.body
+
+    def wait_for_the_other(self: Handler, content: bytes) -> None:
+        if len(content) > 10_000:  # kernel and initrd, not the list of sums
+            both.wait()  # one after the other, the first would wait in vain
+        body(self, content)
+
+    monkeypatch.setattr(Handler, "body", wait_for_the_other)
+    one = Upstream("rancheros", Catalog().get("rancheros"), "v1.5.8", Store(tmp_path), lambda _line: None)
+    one.resolve()
+    assert sorted(fetch_release(one)) == ["initrd", "vmlinuz"]
+    assert not both.broken
+
+
+def test_a_line_tells_bytes_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, lines = [100.0], list[str]()
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    tell = LineProgress(lines.append)
+    for step in range(9):
+        tell("initrd", step << 20, 100 << 20)
+        clock[0] += EVERY / 4
+    assert lines == ["initrd: 4.0 of 100.0 MiB, 2.0 MiB/s, 48 s left", "initrd: 8.0 of 100.0 MiB, 2.0 MiB/s, 46 s left"]
+    clock[0] += EVERY
+    tell("initrd", 9 << 20, None)
+    assert lines[-1].startswith("initrd: 9.0 MiB, ") and "left" not in lines[-1]

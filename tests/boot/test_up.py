@@ -34,6 +34,8 @@ def test_up_repairs_what_was_damaged_and_starts_what_was_stopped(rack: Rig) -> N
     said = rack.run("up").stdout
     assert "publish: http/boot/default.ipxe and 1 more of the served tree is absent or damaged" in said
     assert (rack.served / "tftp/ipxe.efi").stat().st_size > 100_000
+    assert f"next-server (option 66)  {ADDRESS}\n" in said, "what to enter in the router"
+    assert "pxelinux.0 for BIOS, ipxe.efi for UEFI x86_64" in said
     rack.run("down")
     assert "start: " in rack.run("up").stdout
 
