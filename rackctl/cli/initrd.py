@@ -73,7 +73,12 @@ def overlay(
         if not colon:
             raise ConfigError(f"{one!r} names no path in the initrd", "--file", "SOURCE:PATH, as motd:etc/motd")
         wanted.append(InitrdOverlay(file=source, to=to))
-    links = dict(one.split(":", 1) for one in link or [] if ":" in one)
+    links = {}
+    for one in link or []:
+        name, colon, target = one.partition(":")
+        if not (name and colon and target):
+            raise ConfigError(f"{one!r} is no link", "--link", "NAME:TARGET, as lib:usr/lib")
+        links[name] = target
     packages = {f"{w.suite}/{w.package}": overlays.bring_package(w, say) for w in wanted if w.package}
     entries = overlays.gather(Path(), wanted, packages)
     packed = overlays.pack_for(entries, _bytes(base), links, str(base))

@@ -21,6 +21,8 @@ def stick(
 
     Example: rackctl mac stick stick.img
     """
+    import shlex
+
     from rackctl.adapters.folder import RackFolder
     from rackctl.errors import ConfigError
     from rackctl.macbuild import build_stick
@@ -35,4 +37,4 @@ def stick(
         say(f"  {len(raw):>8}  {path}")
     if not any("BOOTIA32" in path for path in files):
         say("no 32-bit binary: it needs iPXE's source, and Debian has none (rackctl build-ipxe says where to put it)")
-    say(f"write it to a stick, all of which is lost: sudo dd if={image} of=/dev/sdX bs=4M conv=fsync")
+    say(f"write it to a stick, all of which is lost: sudo dd if={shlex.quote(str(image))} of=/dev/sdX bs=4M conv=fsync")

@@ -74,3 +74,13 @@ def test_an_initrd_is_listed_compared_and_added_to(tmp_path: Path) -> None:
     assert run_cli("initrd", "diff", both, both).returncode == 0
     both.write_bytes(raw[:-9])
     assert_refused(run_cli("initrd", "ls", both), 2, str(both), "is it an initrd, and whole?")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(["--link", "lib"], "'lib' is no link"), (["--file", "motd"], "'motd' names no path")]
+)
+def test_a_word_of_overlay_that_says_nothing_is_refused(tmp_path: Path, words: list[str], says: str) -> None:
+    (tmp_path / "initrd").write_bytes(write_cpio([Entry("a", FILE, b"a")]))
+    done = run_cli("initrd", "overlay", "out", "--base", "initrd", *words, cwd=tmp_path)
+    assert_refused(done, 2, words[0], says)
+    assert not (tmp_path / "out").exists()
