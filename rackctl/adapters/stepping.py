@@ -66,12 +66,25 @@ def _carry_out(machine: Machine, order: Order) -> Outcome:
     warnings: tuple[str, ...] = ()
     if before == "off" and verb is Verb.CYCLE:
         verb, warnings = Verb.ON, ("it was off: switched on instead of cycled",)
-    warnings += machine.send(verb)
+    try:
+        warnings += machine.send(verb)
+    except BmcFault as fault:
+        # It may have acted: only the state tells, and nothing is sent again.
+        if fault.fault is not Fault.TIMEOUT or verb in (Verb.CYCLE, Verb.RESET) or _state_now(machine) != goal:
+            raise
+        warnings += (f"no answer to {verb.value} within {order.bmc.timeout:g} s, but it is {goal}",)
+        return Outcome(order.node, order.verb, state=goal, warnings=warnings)
     if not before:
         return Outcome(order.node, order.verb, state="sent", warnings=warnings)
     if verb in (Verb.CYCLE, Verb.RESET):
         time.sleep(_SETTLE)
     return replace(_await(machine, order, goal), warnings=warnings)
+
+
+def _state_now(machine: Machine) -> str:
+    with contextlib.suppress(BmcFault):
+        return machine.read_state()
+    return ""
 
 
 def _await(machine: Machine, order: Order, goal: str) -> Outcome:

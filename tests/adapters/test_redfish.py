@@ -119,6 +119,35 @@ def test_nobody_there_and_hung(emulator: Emulator) -> None:
     assert run(emulator.order(Verb.STATUS)).ok
 
 
+@pytest.mark.serial
+def test_a_bmc_that_restarts_while_the_machine_goes_down(emulator: Emulator) -> None:
+    run(emulator.order(Verb.ON))
+
+    def restart() -> None:
+        time.sleep(0.6)
+        emulator.hang()
+        time.sleep(4)
+        emulator.go_on()
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    outcome = run(emulator.order(Verb.SOFT, timeout=1, wait=20))
+    thread.join()
+    assert (outcome.fault, outcome.state) == (None, "off")
+    assert outcome.seconds > 4
+
+
+@pytest.mark.serial
+def test_a_slow_bmc_is_waited_for(emulator: Emulator) -> None:
+    thread = threading.Timer(3, emulator.go_on)
+    emulator.hang()
+    thread.start()
+    outcome = run(emulator.order(Verb.STATUS, timeout=8))
+    thread.join()
+    assert outcome.ok
+    assert outcome.seconds > 2
+
+
 def test_auto_finds_redfish(emulator: Emulator) -> None:
     assert find_driver(Bmc(address="127.0.0.1", port=emulator.port)) == "redfish"
     assert find_driver(Bmc(address="127.0.0.1", port=1)) == ""
@@ -182,8 +211,9 @@ def fake() -> Iterator[type[Fake]]:
     server.shutdown()
 
 
-def ask(fake: type[Fake], verb: Verb, wait: float = 1, **more: object) -> Outcome:
-    keys = {"driver": "redfish", "address": "127.0.0.1", "port": fake.port, "user": "a", "tls": False, "wait": wait}  # type: ignore[attr-defined]
+def ask(fake: type[Fake], verb: Verb, wait: float = 1, timeout: float = 8, **more: object) -> Outcome:
+    keys = {"driver": "redfish", "address": "127.0.0.1", "port": fake.port, "user": "a", "tls": False, "wait": wait,  # type: ignore[attr-defined]
+            "timeout": timeout}  # fmt: skip
     return run(Order("f", "52:54:00:00:00:01", Bmc(**keys), verb, "p", **more))  # type: ignore[arg-type]
 
 
@@ -195,6 +225,24 @@ def ask(fake: type[Fake], verb: Verb, wait: float = 1, **more: object) -> Outcom
 def test_what_the_codes_mean(fake: type[Fake], code: int, fault: Fault) -> None:
     fake.paths["GET /redfish/v1/Systems/1"] = (code, {"error": {"message": "no"}})
     assert ask(fake, Verb.STATUS).fault is fault
+
+
+def test_no_answer_to_a_command_is_judged_by_the_state_and_never_sent_again(fake: type[Fake]) -> None:
+    reset = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset"
+
+    def slow(_body: object) -> tuple[int, object]:
+        fake.paths["GET /redfish/v1/Systems/1"] = (200, {**SYSTEM, "PowerState": "Off"})
+        time.sleep(2.5)
+        return 204, {}
+
+    fake.paths[reset] = (200, slow)
+    outcome = ask(fake, Verb.OFF, timeout=1)
+    assert (outcome.state, outcome.fault) == ("off", None)
+    assert "no answer" in outcome.warnings[0]
+    fake.paths["GET /redfish/v1/Systems/1"] = (200, SYSTEM)
+    assert ask(fake, Verb.RESET, timeout=1).fault is Fault.TIMEOUT  # the state tells nothing of a reset
+    sent = [body for what, body in fake.posts if what == reset]
+    assert sent == [{"ResetType": "ForceOff"}, {"ResetType": "ForceRestart"}]
 
 
 def test_a_session_is_used_and_ended(fake: type[Fake]) -> None:
