@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rackctl.adapters.proc import run
-from rackctl.core.labrack import SECRET, LabNode, render_lab_rack, render_machine
+from rackctl.core.labrack import SECRET, LabNode, Protocol, render_lab_rack, render_machine
 from rackctl.errors import ConfigError, EngineError, RackError
 
 # As compose/lab needs them; the last is ipmi_sim's, whose files the user's folder holds.
@@ -22,7 +22,7 @@ def bmcs_name(project: str) -> str:
     return f"{project}-bmcs"
 
 
-def write_rack(folder: Path, nodes: Sequence[LabNode], http_port: int, password: str, redfish: bool = False) -> bool:
+def write_rack(folder: Path, nodes: Sequence[LabNode], http_port: int, password: str, protocol: Protocol) -> bool:
     """Write rack.yml and its secret; False when both are there already, from an earlier `lab up` with as many nodes.
 
     Raises ConfigError when another rack.yml is there.
@@ -35,7 +35,7 @@ def write_rack(folder: Path, nodes: Sequence[LabNode], http_port: int, password:
     secret.parent.mkdir(parents=True, exist_ok=True)
     secret.touch(mode=0o600)
     secret.write_text(password + "\n")
-    file.write_text(render_lab_rack(nodes, http_port, redfish))
+    file.write_text(render_lab_rack(nodes, http_port, protocol))
     return True
 
 

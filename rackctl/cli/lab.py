@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_timeline
+from rackctl.cli.out import say, show_stages, show_timeline
 
 if TYPE_CHECKING:
     from rackctl.adapters.lab import Network
-    from rackctl.core.timeline import Timeline
 
 lab = typer.Typer(no_args_is_help=True, help="A virtual rack on this machine: real firmware in QEMU.")
 app.add_typer(lab, name="lab")
@@ -28,6 +26,14 @@ class Firmware(StrEnum):
     bios = "bios"
     uefi = "uefi"
     uefi_ia32 = "uefi-ia32"
+
+
+class BmcProtocol(StrEnum):
+    """How rack.yml reaches the BMCs of a virtual rack."""
+
+    ipmi = "ipmi"
+    redfish = "redfish"
+    both = "both"
 
 
 class Until(StrEnum):
@@ -55,7 +61,9 @@ class Nic(StrEnum):
 @lab.command()
 def up(
     nodes: Annotated[int, typer.Option(help="Virtual machines, each behind a BMC of its own (default: none).")] = 0,
-    redfish: Annotated[bool, typer.Option("--redfish", help="rack.yml reaches them by Redfish, not IPMI.")] = False,
+    bmc: Annotated[
+        BmcProtocol, typer.Option(help="How rack.yml reaches them; both: one by IPMI, the next by Redfish.")
+    ] = BmcProtocol.ipmi,
     memory: Annotated[int, typer.Option(help="MiB of each virtual machine.")] = 768,
     rack: RackOption = Path(),
 ) -> None:
@@ -74,23 +82,23 @@ def up(
     adapter.set_up_network(image, network)
     say(f"the lab's network is up: {network.address} on the bridge {network.bridge}")
     if nodes:
-        _up_rack(nodes, memory, redfish, rack, image, network)
+        _up_rack(nodes, memory, bmc, rack, image, network)
 
 
-def _up_rack(count: int, memory: int, redfish: bool, rack: Path, image: str, network: Network) -> None:
+def _up_rack(count: int, memory: int, bmc: BmcProtocol, rack: Path, image: str, network: Network) -> None:
     import secrets
 
     from rackctl.adapters import labrack
     from rackctl.adapters.folder import RackFolder
-    from rackctl.core.labrack import REDFISH_PORT, SECRET, plan_nodes
+    from rackctl.core.labrack import REDFISH_PORT, SECRET, Protocol, plan_nodes
 
-    folder = RackFolder(rack)
+    folder, protocol = RackFolder(rack), Protocol(bmc.value)
     planned = plan_nodes(count, network.address)
     port = labrack.free_http_port(network.address)
-    if labrack.write_rack(folder.path, planned, port, secrets.token_hex(8), redfish):
+    if labrack.write_rack(folder.path, planned, port, secrets.token_hex(8), protocol):
         say(f"wrote {folder.path / 'rack.yml'} and the BMCs' password beside it")
     labrack.start_bmcs(folder.project, folder.work, image, planned, network.environment, memory)
-    if redfish:
+    if protocol is not Protocol.IPMI:
         from rackctl.adapters.redfishlab import start_redfish
 
         password = (folder.path / SECRET).read_text().strip()
@@ -172,25 +180,12 @@ def boot(
     image = imagebuild.build_image("lab", tell)
     tell(f"power on: {machine.mac} {machine.firmware}; console in {rack / '.rackctl' / 'lab'}")
     try:
-        done = trial.boot_machine(folder, machine, image, _teller(tell), silence, goal)
+        done = trial.boot_machine(folder, machine, image, show_stages(tell), silence, goal)
     except trial.Stuck as stuck:
         if as_json:
             say(json.dumps(stuck.to_json()))
         raise
     say(json.dumps(done.timeline.to_json()) if as_json else show_timeline(done.timeline))
-
-
-def _teller(tell: Callable[[str], None]) -> Callable[[Timeline], None]:
-    """Tells each stage of a boot as it comes."""
-    shown: set[str] = set()
-
-    def watch(timeline: Timeline) -> None:
-        for stage in timeline.stages:
-            if stage.ok and stage.name not in shown:
-                shown.add(stage.name)
-                tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
-
-    return watch
 
 
 def _check_clock(clock: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -63,3 +63,16 @@ def show_timeline(timeline: Timeline) -> str:
         lines.append(f"  {stage.name:<9} {stage.end - before:6.1f} s  {bar}{size}{failed}")
         before = max(before, stage.end)
     return "\n".join(lines)
+
+
+def show_stages(tell: Callable[[str], None]) -> Callable[[Timeline], None]:
+    """What takes a boot's Timeline whenever it is another, and tells each stage as it comes."""
+    shown: set[str] = set()
+
+    def watch(timeline: Timeline) -> None:
+        for stage in timeline.stages:
+            if stage.ok and stage.name not in shown:
+                shown.add(stage.name)
+                tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
+
+    return watch

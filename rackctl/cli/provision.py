@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_timeline
+from rackctl.cli.out import say, show_stages, show_timeline
 from rackctl.cli.power import AllOption, GroupOption, NodesArgument
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ def provision(
 @app.command()
 def preflight(
     node: Annotated[str, typer.Argument(help="Name in rack.yml.")],
-    memory: Annotated[int, typer.Option(help="MiB of the virtual machine.")] = 768,
+    memory: Annotated[int, typer.Option(help="MiB of the virtual machine (default: what the OS needs).")] = 0,
+    silence: Annotated[
+        float, typer.Option(help="Seconds without a sign of life after which it counts as stuck (default: by the OS).")
+    ] = 0,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -109,21 +112,15 @@ def preflight(
     engine.check_engine()
     trial.require_services(folder)
     tell = _printer(as_json)
+    usual, goal = trial.choose_patience(found, mac, folder.catalog())
     machine = Machine(
-        mac=mac, firmware=firmware, file=trial.loader_for(folder, firmware), server=found.server.address, memory=memory,
+        mac=mac, firmware=firmware, file=trial.loader_for(folder, firmware), server=found.server.address,
+        memory=memory or trial.choose_memory(found, mac, folder.catalog()),
         facts=_known_facts(folder.inventory / f"{mac.replace(':', '-')}.json"),
     )  # fmt: skip
     image = imagebuild.build_image("lab", tell)
     tell(f"{node}: {firmware}, {mac}, loader {machine.file}" + "".join(f", {k} {v}" for k, v in machine.facts.items()))
-    shown: set[str] = set()
-
-    def watch(timeline: Timeline) -> None:
-        for stage in timeline.stages:
-            if stage.ok and stage.name not in shown:
-                shown.add(stage.name)
-                tell(f"  {stage.end - timeline.started:6.1f} s  {stage.name}")
-
-    done = trial.boot_machine(folder, machine, image, watch, *trial.choose_patience(found, mac, folder.catalog()))
+    done = trial.boot_machine(folder, machine, image, show_stages(tell), silence or usual, goal)
     say(
         json.dumps(done.timeline.to_json())
         if as_json

@@ -6,6 +6,7 @@ import ipaddress
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rackctl.errors import ConfigError
 
@@ -29,7 +30,16 @@ nodes:
 """
 _IPMI = "driver: ipmi, cipher: 3"
 _REDFISH = f"driver: redfish, port: {REDFISH_PORT}, tls: false"
+_SYSTEM = "/redfish/v1/Systems/"
 _NODE = '  {name}: {{mac: "{mac}", firmware: {firmware}, groups: [lab], bmc: {{{bmc}}}}}\n'
+
+
+class Protocol(StrEnum):
+    """How rack.yml reaches the BMCs; BOTH: one machine by IPMI, the next by Redfish."""
+
+    IPMI = "ipmi"
+    REDFISH = "redfish"
+    BOTH = "both"
 
 
 @dataclass(frozen=True)
@@ -68,15 +78,19 @@ def plan_nodes(count: int, address: str) -> tuple[LabNode, ...]:
     )
 
 
-def render_lab_rack(nodes: Sequence[LabNode], http_port: int, redfish: bool = False) -> str:
-    """A rack.yml for these machines, behind IPMI or Redfish. Their passwords are not in it."""
+def render_lab_rack(nodes: Sequence[LabNode], http_port: int, protocol: Protocol = Protocol.IPMI) -> str:
+    """A rack.yml for these machines, reached by IPMI, Redfish, or one and the other. Their passwords are not in it."""
     head = _RACK.format(
         count=len(nodes), address=nodes[0].address, port=http_port, user=USER, secret=SECRET,
-        bmc=_REDFISH if redfish else _IPMI,
+        bmc=_REDFISH if protocol is Protocol.REDFISH else _IPMI,
     )  # fmt: skip
     lines = []
-    for node in nodes:
-        bmc = f"system: /redfish/v1/Systems/{node.uuid}" if redfish else f"port: {node.port}"
+    for number, node in enumerate(nodes):
+        bmc = f"port: {node.port}"
+        if protocol is Protocol.REDFISH:
+            bmc = f"system: {_SYSTEM}{node.uuid}"
+        elif protocol is Protocol.BOTH and number % 2:
+            bmc = f"{_REDFISH}, system: {_SYSTEM}{node.uuid}"
         lines.append(_NODE.format(name=node.name, mac=node.mac, firmware=node.firmware, bmc=bmc))
     return head + "".join(lines)
 

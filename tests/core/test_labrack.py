@@ -1,6 +1,6 @@
 import pytest
 
-from rackctl.core.labrack import plan_nodes, render_lab_rack, render_machine
+from rackctl.core.labrack import Protocol, plan_nodes, render_lab_rack, render_machine
 from rackctl.core.load import parse_rack
 from rackctl.errors import ConfigError
 
@@ -16,9 +16,19 @@ def test_the_virtual_racks_file_is_a_good_rack() -> None:
 
 def test_the_same_machines_behind_redfish() -> None:
     nodes = plan_nodes(2, "10.98.7.1")
-    bmc = parse_rack(render_lab_rack(nodes, 83, redfish=True)).bmc_of("node2")
+    bmc = parse_rack(render_lab_rack(nodes, 83, Protocol.REDFISH)).bmc_of("node2")
     assert bmc and (bmc.driver, bmc.port, bmc.tls) == ("redfish", 8000, False)
     assert bmc.system == f"/redfish/v1/Systems/{nodes[1].uuid}"
+
+
+def test_ipmi_and_redfish_by_turns() -> None:
+    nodes = plan_nodes(4, "10.98.7.1")
+    rack = parse_rack(render_lab_rack(nodes, 83, Protocol.BOTH))
+    found = [rack.bmc_of(node.name) for node in nodes]
+    assert [bmc and (bmc.driver, bmc.port) for bmc in found] == [
+        ("ipmi", 6231), ("redfish", 8000), ("ipmi", 6233), ("redfish", 8000)
+    ]  # fmt: skip
+    assert found[1] and (found[1].system, found[1].cipher) == (f"/redfish/v1/Systems/{nodes[1].uuid}", None)
 
 
 def test_two_labs_do_not_meet() -> None:
