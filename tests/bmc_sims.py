@@ -99,6 +99,19 @@ class Sim:
                 file.unlink()
 
 
+def write_rack(folder: Path, sims: Sequence[Sim], bmc: str = "", more: str = "") -> None:
+    """A rack.yml of these BMCs; bmc: more keys of its section, with a comma at the end; more: lines of its nodes."""
+    nodes = "".join(
+        f"  {sim.name}: {{mac: '52:54:00:00:00:{number:02x}', bmc: {{port: {sim.port}}}}}\n"
+        for number, sim in enumerate(sims)
+    )
+    (folder / "rack.yml").write_text(
+        "server: {address: 127.0.0.1}\n"
+        f"bmc: {{{bmc} driver: ipmi, address: 127.0.0.1, user: {USER}}}\n"
+        f"nodes:\n{nodes}{more}"
+    )
+
+
 def image() -> str:
     """Build the image once per content."""
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(HERE.iterdir()))).hexdigest()[:16]

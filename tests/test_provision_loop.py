@@ -170,6 +170,26 @@ def test_ctrl_c_tells_of_every_machine(tmp_path: Path) -> None:
     assert "may have been told, or not" in endings[1].text
 
 
+def test_no_more_are_on_their_way_than_asked_for(tmp_path: Path) -> None:
+    on_their_way, most = set[str](), []
+
+    def boot(machines: Machines, node: str, _start: int) -> None:
+        on_their_way.add(node)
+        most.append(len(on_their_way))
+        machines.dhcp_and_loader(node)
+        time.sleep(0.5)
+        on_their_way.remove(node)
+        finish(machines, node)
+
+    work, _ = provision(tmp_path, boot)
+    endings, _ = work.carry_out(["n1", "n2"], Options(parallel=1))
+    assert [one.state for one in endings] == ["up", "up"]
+    assert most == [1, 1]
+    work, _ = provision(tmp_path / "again", boot)
+    work.carry_out(["n1", "n2"], Options())
+    assert max(most) == 2
+
+
 def test_a_bmc_that_refuses_ends_its_machine_alone(tmp_path: Path) -> None:
     def boot(machines: Machines, node: str, _start: int) -> None:
         machines.dhcp_and_loader(node)

@@ -161,7 +161,7 @@ def failed(order: Order, driver: str, fault: Fault, text: str) -> Outcome:
 def select_nodes(rack: Rack, names: Sequence[str], group: str, everything: bool) -> tuple[str, ...]:
     """The nodes that a command is about, in rack.yml's order. Raises ConfigError when none is, or one is unknown."""
     if bool(names) + bool(group) + everything != 1:
-        raise ConfigError("say which machines: names, --group NAME or --all, one of the three")
+        raise ConfigError("it is not said which machines", remedy="give names, --group NAME or --all, one of the three")
     if everything:
         chosen = set(rack.nodes)
     elif group:

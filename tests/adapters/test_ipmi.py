@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from bmc_sims import Sim, running_sims
 
+from rackctl.adapters.bmcprobe import find_driver
 from rackctl.adapters.imagebuild import build_image
 from rackctl.adapters.ipmi import Ipmi, container
+from rackctl.core.model_bmc import Bmc
 from rackctl.core.power import Fault, Order, Outcome, Verb
 
 pytestmark = pytest.mark.engine
@@ -129,8 +131,13 @@ def test_check(sim: Sim) -> None:
     assert outcome.facts["LAN: Subnet Mask"] == "0.0.0.0"
 
 
+def test_auto_finds_ipmi(sim: Sim) -> None:
+    assert find_driver(Bmc(address="127.0.0.1", port=sim.port)) == "ipmi"
+    assert find_driver(Bmc(address="127.0.0.1", port=DEAD_PORT)) == ""
+
+
 @pytest.mark.serial
-@pytest.mark.parametrize("verb", [Verb.STATUS, Verb.SENSORS])
+@pytest.mark.parametrize("verb", [Verb.STATUS, Verb.SENSORS, Verb.CHECK])
 def test_each_failure_has_its_name(sim: Sim, verb: Verb) -> None:
     wrong = sim.order(verb, secret="not-it")
     nobody = sim.order(verb, user="nobody")
