@@ -48,6 +48,7 @@ def test_what_the_machine_prints_and_what_is_typed(tmp_path: Path) -> None:
         )  # fmt: skip
         os.close(inside)
         shown = read_until(outside, b"SOL Session operational")
+        assert b"Enter ~ . ends it" in shown
         line.sendall(b"login: ")
         shown += read_until(outside, b"login: ")
         os.write(outside, b"root\x03\r")

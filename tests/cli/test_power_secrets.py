@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bmc_sims import running_sims
+from bmc_sims import running_sims, write_rack
 
 CANARY = "c4nary-Sparrow-71"
 RACKCTL = str(Path(sys.executable).with_name("rackctl"))
@@ -38,31 +38,28 @@ def everything_of(pid: int, container: str, since: str) -> dict[str, str]:
 
 
 @pytest.mark.engine
-def test_the_password_is_seen_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["power", "status", "--all", "--json"], ["console", "b1"]], ids=["batch", "console"])
+def test_the_password_is_seen_nowhere(tmp_path: Path, words: list[str]) -> None:
     rack = tmp_path / "rack"
     (rack / "secrets").mkdir(parents=True)
     (rack / "secrets" / "bmc").write_text(CANARY + "\n")
     (rack / "secrets" / "bmc").chmod(0o600)
+    dead = "  dead: {mac: '52:54:00:00:01:01', bmc: {port: 15699}}\n"  # so that the batch lasts as long as its timeout
     with running_sims(tmp_path / "bmcs", 2, 15600, password=CANARY) as sims:
-        nodes = "".join(
-            f"  {s.name}: {{mac: '52:54:00:00:00:0{s.port % 10}', bmc: {{port: {s.port}}}}}\n" for s in sims
-        )
-        (rack / "rack.yml").write_text(
-            "server: {address: 127.0.0.1}\n"
-            "bmc: {driver: ipmi, address: 127.0.0.1, user: admin, password: secrets/bmc, cipher: 3, timeout: 6}\n"
-            f"nodes:\n{nodes}  dead: {{mac: '52:54:00:00:01:01', bmc: {{port: 15699}}}}\n"
-        )
-        since = str(time.time())
-        argv = [RACKCTL, "power", "status", "--all", "--json", "--rack", str(rack)]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            container = ""
+        write_rack(rack, sims, "password: secrets/bmc, cipher: 3, timeout: 6,", dead)
+        since, argv = str(time.time()), [RACKCTL, *words, "--rack", str(rack)]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            container, wanted = "", "console.sh" if words[0] == "console" else "batch.pl"
             while not container and child.poll() is None:
-                container = shell("docker", "ps", "--filter", ROLE, "--format", "{{.Names}}").strip()
+                names = shell("docker", "ps", "--no-trunc", "--filter", ROLE, "--format", "{{.Names}} {{.Command}}")
+                container = next((line.split()[0] for line in names.splitlines() if wanted in line), "")
             time.sleep(1)
             seen = everything_of(child.pid, container, since)
-            out, err = child.communicate(timeout=60)
-    found = json.loads(out)["outcomes"]
-    assert [one["ok"] for one in found] == [True, True, False]  # so the canary was the right password
+            out, err = child.communicate(b"\r~.", timeout=60)
+    if words[0] == "console":
+        assert b"SOL Session operational" in out  # so the canary was the right password
+    else:
+        assert [one["ok"] for one in json.loads(out)["outcomes"]] == [True, True, False]
     seen |= {"output": (out + err).decode()}
     seen |= {str(file): file.read_text() for file in (rack / ".rackctl").rglob("*") if file.is_file()}
     signs = {"ps": "ipmitool", "inspect": "rackctl-ipmi-", "events": "rackctl-ipmi-", "disk": "rackctl-ipmi-"}
