@@ -18,8 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Files that look at one thing of the whole machine, and so run one after the other: here the containers of that role.
 TOGETHER = {
     "ipmi": ("boot/test_provision.py", "adapters/test_ipmi.py", "cli/test_power_secrets.py", "cli/test_console.py",
-             "cli/test_power_verbs.py", "cli/test_power_terminal.py",
-             "cli/test_output.py"),
+             "cli/test_power_verbs.py", "cli/test_power_terminal.py", "cli/test_output.py"),
 }  # fmt: skip
 # What starts virtual machines goes first, the longest before all: the short tests fill the gaps at the end. The rack of
 # three machines comes when one worker is done with its boots: five at once would starve on two cores.
