@@ -17,8 +17,9 @@ for program in dmidecode ipmitool dropbear; do
     ldd "$file" | grep -oE '/[^ ]+' | while read -r library; do cp -Ln "$library" $root/lib/ || true; done
 done
 gcc -O2 -s -static -Wall -Werror -o $root/bin/lldp /build/lldp.c
-# ipmitool looks up manufacturers there, and without the file it says so at every call.
-mkdir -p $root/usr/share/misc; : >$root/usr/share/misc/enterprise-numbers.txt
+# ipmitool looks up manufacturers there: without the file it says so at every call, and of an empty one it refuses to run.
+mkdir -p $root/usr/share/misc
+printf '0\n  Reserved\n    Internet Assigned Numbers Authority\n      iana&iana.org\n' >$root/usr/share/misc/enterprise-numbers.txt
 echo 'root:x:0:0:root:/root:/bin/sh' >$root/etc/passwd
 echo 'root:x:0:' >$root/etc/group
 echo /bin/sh >$root/etc/shells

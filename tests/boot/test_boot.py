@@ -1,15 +1,11 @@
 """Real firmware, the real services, a real Linux that checks in."""
 
 import json
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_github import GitHub, sha
 
 from boot.conftest import ADDRESS, Rig
+from boot.played import RANCHEROS, TALOS, played
 from rackctl.adapters.ipxesource import in_cache
 from rackctl.supply import CACHE
 
@@ -37,36 +33,33 @@ def test_a_machine_boots_from_power_off_to_check_in(rig: Rig, lane: str, firmwar
     assert "checkin" in rig.run("timeline", timeline["mac"]).stdout
 
 
-@pytest.fixture
-def hub() -> Iterator[GitHub]:
-    with GitHub() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def serve_release(hub: GitHub, tag: str, files: dict[str, Path]) -> None:
-    content = {name: file.read_bytes() for name, file in files.items()}
-    hub.files |= {f"{tag}/{name}": body for name, body in content.items()}
-    hub.files[f"{tag}/checksums.txt"] = "".join(f"sha256: {sha(b)}  {n}\n" for n, b in content.items()).encode()
-
-
-def test_rancheros_gets_its_kernel_line_and_cloud_config(rig: Rig, hub: GitHub) -> None:
-    # The discovery OS plays RancherOS: what is proven is what reaches the machine, not what RancherOS makes of it.
-    artifacts: dict[str, Any] = json.loads(rig.run("fetch", "discovery", "--json").stdout)[0]["artifacts"]
-    serve_release(hub, "v1.5.8", {name: Path(artifacts[name]["path"]) for name in ("vmlinuz", "initrd")})
+def test_rancheros_gets_its_kernel_line_and_cloud_config(rig: Rig) -> None:
     rig.write(
         f"""\
-        os: {{name: rancheros, version: v1.5.8}}
+        os: {RANCHEROS}
         ssh_authorized_keys: [{KEY}]
         nodes:
           n1: {{mac: "52:54:00:12:34:56"}}
         """
     )
-    rig.run("up", RACKCTL_GITHUB_URL=f"{hub.url}/dl", RACKCTL_GITHUB_API=hub.url)
+    with played(rig) as env:
+        rig.run("up", **env)
     config = (rig.served / "http/config/52-54-00-12-34-56").read_text()
     assert config.startswith("#cloud-config\n") and "hostname: n1" in config and KEY in config
     timeline = rig.boot("n1")
     words = timeline["cmdline"].split()
     assert f"rancher.cloud_init.datasources=[url:http://{ADDRESS}:8083/config/52-54-00-12-34-56]" in words
     assert (timeline["verdict"], timeline["hostname"], timeline["os"]) == ("done", "n1", "rancheros")
+
+
+def test_talos_ends_as_loaded_once_it_has_all_that_it_asks_for(rig: Rig) -> None:
+    # Without a config of its own it waits for talosctl: the master sees no more of it than its initrd.
+    rig.write(f"nodes: {{t1: {{mac: '52:54:00:12:34:58', os: {TALOS}}}}}")
+    with played(rig) as env:
+        rig.run("up", **env)
+    timeline = rig.boot("t1")
+    assert (timeline["verdict"], timeline["os"], timeline["missing"]) == ("loaded", "talos", None)
+    assert [stage["stage"] for stage in timeline["stages"] if stage["ok"]][-1] == "initrd"
+    (row,) = [row for row in json.loads(rig.run("nodes", "--json").stdout)["nodes"] if row["name"] == "t1"]
+    assert (row["verdict"], row["problems"]) == ("loaded", [])
+    assert "its system tells no more" in rig.run("timeline", "t1").stdout

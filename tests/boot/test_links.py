@@ -12,18 +12,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import peers
 import pytest
 
 from boot.conftest import Rig
+from boot.played import RANCHEROS, played
 
 pytestmark = [pytest.mark.boot, pytest.mark.engine]
 # The longest first.
-LINKS = ["nic", "round", "port", "loop", "cut", "arch", "memory"]
+LINKS = ["config", "nic", "inventory", "round", "port", "loop", "cut", "arch", "memory"]
 MACS = {name: f"52:54:00:12:36:{n:02x}" for n, name in enumerate(LINKS)}
 WORDS = {
     "nic": ["--silence", "30", "--nic", "rtl8139"],
+    "inventory": ["--silence", "30", "--nic", "rtl8139"],
+    "config": ["--silence", "100"],  # a starved machine takes so long from its kernel to its config
     "port": ["--silence", "10"],
     "cut": ["--memory", "1024"],
     "arch": ["--silence", "25", "--clock", "2001-01-01T00:00:00"],
@@ -41,12 +45,22 @@ def change(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+# A command of the config that never ends, before the check-in: `rackctl up` warns of it, and serves it.
+FAULT = "while true; do sleep 60; done"
+OWN = {"config": f", os: {RANCHEROS}, config: [{{runcmd: ['{FAULT}']}}]"}
+
+
 def break_links(rig: Rig) -> None:
-    """All but the port, in the tree that is served."""
+    """All but the port and the config, in the tree that is served."""
     images = rig.served / "http/os/discovery/builtin"
     # A loader that carries no script of rackctl's: Debian's iPXE as it is.
     carried = rig.served / "tftp/pxelinux.cfg" / f"01-{MACS['loop'].replace(':', '-')}"
     carried.write_text("DEFAULT x\nLABEL x\n  KERNEL ipxe.lkrn\n")
+    # A loader that does not tell its card, so that the machine's inventory has to.
+    loader = carried.with_name(f"01-{MACS['inventory'].replace(':', '-')}")
+    loader.write_text("DEFAULT x\nLABEL x\n  KERNEL ipxe.lkrn\n  INITRD silent.ipxe\n")
+    told = (rig.served / "tftp/script.ipxe").read_text()
+    (rig.served / "tftp/silent.ipxe").write_text(re.sub(r"&nic=\S*", "", told))
     script_of(rig, "round").write_text("#!ipxe\necho this script fails\nsleep 1\nreboot\n")
     # Linux' Documentation/arch/arm64/booting.rst: the header of an arm64 Image.
     header = struct.pack("<8sQQQ24s4sI", b"MZ\0\x91\0\0\0\x14", 0, 1 << 20, 0xA, bytes(24), b"ARM\x64", 0x40)
@@ -56,6 +70,15 @@ def break_links(rig: Rig) -> None:
         with open(images / f"{name}.img", "wb") as file:
             file.truncate((400 if name == "memory" else 120) << 20)
         change(script_of(rig, name), "${os}/initrd?", f"${{os}}/{name}.img?")
+
+
+def tell_inventory(rig: Rig, name: str, pci: str) -> None:
+    """What the machine sent on another day, when its initrd had the driver."""
+    card = {"name": "eth0", "mac": MACS[name], "driver": "8139too", "pci": pci, "link": True}
+    body = json.dumps({"schema": 1, "mac": MACS[name], "nics": [card]}).encode()
+    url = f"{rig.http}/inventory/{MACS[name].replace(':', '-')}.json"
+    with urlopen(Request(url, body, method="PUT")) as answer:
+        assert answer.status in (201, 204)
 
 
 class Firewall:
@@ -104,9 +127,13 @@ def boot(rig: Rig, name: str, on_line: Callable[[str], None] = lambda _line: Non
 
 @pytest.fixture(scope="module")
 def broken(rig: Rig) -> dict[str, dict[str, Any]]:
-    rig.write("nodes: {" + ", ".join(f"{name}: {{mac: '{mac}'}}" for name, mac in MACS.items()) + "}")
-    rig.run("up")
+    rig.write(
+        "nodes: {" + ", ".join(f"{name}: {{mac: '{mac}'{OWN.get(name, '')}}}" for name, mac in MACS.items()) + "}"
+    )
+    with played(rig) as env:
+        assert "CC404 warning" in rig.run("up", **env).stdout
     break_links(rig)
+    tell_inventory(rig, "inventory", "10ec:8139")
 
     def cut(line: str) -> None:
         if line.endswith(" kernel\n"):  # the initrd is on its way
@@ -132,7 +159,9 @@ def broken(rig: Rig) -> dict[str, dict[str, Any]]:
     ("arch", "kernel-refused", ["another architecture", "Exec format error"]),
     ("memory", "initrd-cut", ["at 0 %", "more than this machine's memory takes"]),
     ("cut", "initrd-cut", ["memory", "cable"]),
-    ("nic", "no-network-in-the-system", ["10ec:8139", "8139too"]),
+    ("nic", "no-network-in-the-system", ["may lack the driver of the network card 10ec:8139 (8139too)"]),
+    ("inventory", "no-network-in-the-system", ["may lack the driver of the network card 10ec:8139 (8139too)"]),
+    ("config", "config-faulty", ["rack.yml:3:", "CC404: runcmd: while true does not end"]),
 ])  # fmt: skip
 def test_a_broken_link_is_named(broken: dict[str, dict[str, Any]], name: str, code: str, says: list[str]) -> None:
     found = broken[name]
