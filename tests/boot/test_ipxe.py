@@ -3,8 +3,10 @@
 Real firmware, a network of its own for each. They boot two at a time: most of each boot is waiting.
 """
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,14 @@ TROUBLES: dict[str, tuple[str, str, str, dict[str, object]]] = {
     "next": ("undionly.kpxe", "net", "bios", {"next": ROUTER}),
     "card": ("ipxe.lkrn", "kernel", "bios", {"dead": 1}),
 }
+
+
+def test_two_builds_of_one_script_are_the_same_bytes(tmp_path: Path) -> None:
+    text = script() + f"# {tmp_path}\n"
+    made = [build(text, "undionly.kpxe", "ipxe.efi", out=tmp_path / side) for side in ("one", "two")]
+    sums = [{name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in one.items()} for one in made]
+    assert sums[0] == sums[1] and len(set(sums[0].values())) == 2
+    assert script().encode() in made[0]["ipxe.efi"].read_bytes()
 
 
 @pytest.fixture(scope="module")
