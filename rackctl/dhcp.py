@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from rackctl.adapters import engine, ipxe, lockfile, probe
 from rackctl.adapters.dhcpwire import PROXY, Datagram, Heard, Link, exchange, link_of, require_link
 from rackctl.adapters.folder import RackFolder
+from rackctl.adapters.workers import workers
 from rackctl.core.dhcp.advice import Loaders
 from rackctl.core.dhcp.answers import Answer, read_answers
 from rackctl.core.dhcp.arch import ARCHES, arch_by_key
@@ -33,6 +34,7 @@ PATIENCE = 5.0
 _BETWEEN = 30  # milliseconds from one DISCOVER to the next: switches that police broadcasts stay calm
 _LARGEST = 1 << 26  # bytes: a stranger's server chooses what comes
 _READING = 20.0  # seconds for one file, likewise
+_TRIES = 6  # of a second each, for the first answer of a TFTP server
 _READ = 24  # files at the most: a rack has five, a hostile network names any number
 _PROXIES = 8
 _PINGED = 1300  # milliseconds
@@ -113,7 +115,10 @@ def run_audit(
     played = mac or _player(rack)
     answers = ask(image, link.name, played, _own(link), wait)
     named = list(dict.fromkeys((a.boot_server, a.boot_file) for a in answers if _is_readable(a.boot_file)))
-    states = {(server, file): _read_state(folder, server, file) for server, file in named[:_READ]}
+    # Side by side: a busy server is waited for, and those that are not there are no longer waited for one by one.
+    with workers(_READ) as pool:
+        found = pool.map(lambda one: (one, _read_state(folder, *one)), named[:_READ])
+        states: dict[tuple[str, str], FileState] = dict(found)
     scene = Scene(rack, known_loaders(folder, rack).files, answers, states)
     return Audit(link.name, played, tuple(answers), tuple(find_problems(scene)), states)
 
@@ -139,7 +144,7 @@ def _read_state(folder: RackFolder, server: str, file: str) -> FileState:
             digest = _hash_url(file)
         else:
             address = _outside(server)
-            content = probe.read_tftp(address, file, timeout=1.0, tries=2, most=_LARGEST, limit=_READING)
+            content = probe.read_tftp(address, file, timeout=1.0, tries=_TRIES, most=_LARGEST, limit=_READING)
             digest = hashlib.sha256(content).hexdigest()
     except (ServeError, OSError, ValueError):
         return "missing"

@@ -139,10 +139,12 @@ class Provision:
                     starting.result()
                     starting = None
                 self._take()
+                # Before the logs are read: silence is what they do not tell until then, however long reading takes.
+                now = time.time()
                 # A log's lines can come later than another's that tell of later things: fold them in order of time.
                 fresh = list(read_events(logs, self.rack.server.address))
                 events = sorted([*events, *fresh], key=lambda event: event.time) if fresh else events
-                self._look(events)
+                self._look(events, now)
                 time.sleep(_TICK)
 
     def _start(self, batch: Sequence[tuple[str, int]], stagger: float) -> None:
@@ -156,20 +158,25 @@ class Provision:
             elif one.fault is Fault.UNSUPPORTED:
                 self.note(f"{one.node}: no boot device ({one.text}): the network must be first in its boot order")
         good = [one.node for one in outcomes if one.ok or one.fault is Fault.UNSUPPORTED]
-        begun, tries = time.time(), dict(batch)
-
-        def note(outcome: Outcome) -> None:
-            self.arrived.put(self._run_of(outcome, begun, tries[outcome.node]) if outcome.ok else outcome)
-
+        tries = dict(batch)
         # Wake-on-LAN can only switch on.
         wakes = [one.node for one in outcomes if one.driver == "wol"]
         by_verb = {Verb.ON: wakes, Verb.CYCLE: [node for node in good if node not in wakes]}
         for verb, chosen in by_verb.items():
             if chosen:
-                self.power.carry_out(chosen, Request(verb, stagger=stagger), note)
+                self._switch(verb, chosen, tries, stagger)
 
-    def _run_of(self, outcome: Outcome, begun: float, tries: int) -> Run:
-        node, powered = outcome.node, time.time() - outcome.seconds
+    def _switch(self, verb: Verb, nodes: Sequence[str], tries: Mapping[str, int], stagger: float) -> None:
+        begun = time.time()
+
+        def note(outcome: Outcome) -> None:
+            # From when its power was asked for: a busy master may read the BMC's answer when the machine is on its way.
+            asked = begun + nodes.index(outcome.node) * stagger
+            self.arrived.put(self._run_of(outcome.node, begun, asked, tries[outcome.node]) if outcome.ok else outcome)
+
+        self.power.carry_out(nodes, Request(verb, stagger=stagger), note)
+
+    def _run_of(self, node: str, begun: float, powered: float, tries: int) -> Run:
         until = self._goal(node)
         # Machines that are started together are folded together, which is cheap; a staggered one by itself.
         since = begun if powered - begun < _TOGETHER else powered
@@ -211,8 +218,7 @@ class Provision:
             else:
                 self._refuse(one, "power-on")
 
-    def _look(self, events: Sequence[Event]) -> None:
-        now = time.time()
+    def _look(self, events: Sequence[Event], now: float) -> None:
         # What came before a start belongs to the boot that it ended, and would be folded into the new one.
         starts = {run.since for run in self.runs.values()}
         folded = {begun: fold_events((e for e in events if e.time >= begun), now) for begun in starts}

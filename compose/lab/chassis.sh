@@ -32,6 +32,9 @@ start() {
     rm -f "$QMP"
     setsid lab.sh boot </dev/null >>"$DIR/qemu.log" 2>>"$DIR/router.jsonl" &
     echo $! >"$DIR/pid"
+    # On a busy master it is a while until that process is lab.sh: till then the power would be told as off.
+    local n
+    for ((n = 0; n < 100; n++)); do alive && break; sleep 0.05; done
 }
 
 stop() {
@@ -40,7 +43,8 @@ stop() {
     pid=$(<"$DIR/pid")
     kill -TERM "$pid"
     for ((n = 0; n < 60; n++)); do alive || break; sleep 0.05; done
-    alive && kill -KILL "$pid"
+    # With all that it started: the machine would go on without it.
+    alive && kill -KILL -- "-$pid"
     rm -f "$DIR/pid"
 }
 

@@ -32,7 +32,7 @@ make_network() {
     if [[ -n ${PROVE_VLAN:-} ]]; then
         LINK=tagged
         perl /usr/local/bin/vlan.pl "$PROVE_VLAN" "$WORK/machine" "$WORK/switch" & CHILDREN+=($!)
-        for ((n = 0; n < 50; n++)); do [[ -S $WORK/switch ]] && break; sleep 0.1; done
+        for ((n = 0; n < 300; n++)); do [[ -S $WORK/switch ]] && break; sleep 0.1; done
         ip address add "$UNTAGGED.1/24" dev untagged && ip link set untagged up || exit 1
     else
         LINK=prove
@@ -138,7 +138,7 @@ start_machine() {
 # The machine starts stopped: its cable is in the bridge, and the dead card's is out, before it looks.
 let_go() {
     local n
-    for ((n = 0; n < 100; n++)); do [[ -S $WORK/monitor && ( $LINK != prove || -e /sys/class/net/tap0 ) ]] && break; sleep 0.1; done
+    for ((n = 0; n < 600; n++)); do [[ -S $WORK/monitor && ( $LINK != prove || -e /sys/class/net/tap0 ) ]] && break; sleep 0.1; done
     [[ $LINK != prove ]] || { ip link set tap0 master prove && ip link set tap0 up; } || exit 1
     perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un(shift)) or die "monitor: $!\n";
         syswrite $s, shift; sysread $s, my $answer, 4096; sleep 1' \

@@ -13,7 +13,7 @@ from rackctl.core.model_bmc import Bmc
 # Get Channel Authentication Capabilities (IPMI 2.0 section 22.13) in an RMCP packet outside of any session.
 _CAPABILITIES = bytes.fromhex("0600ff07 00 00000000 00000000 09 2018c8 81 00 38 8e 04 b5")
 _RMCP = bytes.fromhex("0600ff07")
-_WAIT = 2.0
+_WAIT = 6.0  # seconds; a BMC's processor takes two for a TLS handshake, and this machine may be busy
 
 
 def find_driver(bmc: Bmc) -> str:

@@ -15,15 +15,15 @@ _HEAD = 240  # bytes before the options: RFC 2131 figure 1 and the cookie
 _REMEDY = "docker logs of the bsdp container; is UDP port 67 closed by a firewall, or held by another server?"
 
 
-def ask_list(address: str, timeout: float = 2.0, tries: int = 5) -> Message:
+def ask_list(address: str, timeout: float = 2.0, tries: int = 10) -> Message:
     """The ACK[LIST] of the responder at this address of ours. timeout is seconds a try. Raises ServeError."""
     where = f"bsdp://{address}"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.settimeout(timeout)
         sock.bind((address, 0))
+        xid = os.urandom(4)  # one for all tries: a busy responder's answer to the first may come after the second
         for _ in range(tries):
-            xid = os.urandom(4)
             sock.sendto(_inform(address, xid), ("255.255.255.255", 67))
             try:
                 while True:

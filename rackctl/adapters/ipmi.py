@@ -148,7 +148,7 @@ def _checked(outcome: object) -> Outcome:
 
 
 def _lost(pipes: Pipes) -> RackError:
-    code = pipes.wait(5)
+    code = pipes.wait(20)
     complaint = pipes.complaint()
     if code == _NO_IMAGE and ("No such image" in complaint or "Unable to find image" in complaint):
         return _NoImage(complaint)

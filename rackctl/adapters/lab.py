@@ -51,7 +51,7 @@ class Running:
     def power_on(self) -> float | None:
         """Seconds of the epoch when QEMU was started; None as long as it was not."""
         for line in self.router.read_text(errors="replace").splitlines():
-            if '"lab: power on"' in line:
+            if '"lab: power on"}' in line:
                 return float(json.loads(line)["t"])
         return None
 

@@ -14,6 +14,7 @@ from rackctl.errors import PowerError
 
 _DEVICES = {"pxe": "pxe", "disk": "default", "bios": "bios"}
 _CYCLE_PAUSE = 1.0
+_LONGEST = 30.0  # seconds: `docker exec` on a busy master, and the machine's end
 
 
 class LabPower:
@@ -38,7 +39,7 @@ class _Machine:
     def _ask(self, *words: str) -> str:
         argv = ["docker", "exec", self.container, "chassis.sh", f"/bmcs/{self.order.node}", *words]
         try:
-            return run(argv, timeout=max(self.order.bmc.timeout, 10.0), error=PowerError).decode()
+            return run(argv, timeout=max(self.order.bmc.timeout, _LONGEST), error=PowerError).decode()
         except PowerError as wrong:
             if "No such container" in wrong.message:
                 raise BmcFault(Fault.UNREACHABLE, "the virtual rack is not up: rackctl lab up --nodes N") from wrong

@@ -14,7 +14,7 @@ from rackctl.errors import ConfigError, EngineError, RackError
 
 # As compose/lab needs them; the last is ipmi_sim's, whose files the user's folder holds.
 _CAPABILITIES = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SETGID", "DAC_OVERRIDE", "KILL")
-_READY = 15.0  # seconds
+_READY = 60.0  # seconds; half a second where nothing else runs
 
 
 def bmcs_name(project: str) -> str:
@@ -86,7 +86,7 @@ def stop_bmcs(project: str) -> bool:
         run(["docker", "stop", "-t", "20", bmcs_name(project)], timeout=60)
     except RackError:
         return False
-    for _ in range(50):  # --rm removes the name a moment later
+    for _ in range(300):  # --rm removes the name a moment later
         try:
             run(["docker", "container", "inspect", bmcs_name(project)], timeout=20)
         except RackError:

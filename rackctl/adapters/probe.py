@@ -41,7 +41,7 @@ def read_tftp(
         sock.settimeout(timeout)
         request = struct.pack("!H", _RRQ) + f"{name}\0octet\0blksize\0{_BLOCK}\0".encode()
         peer, content, block, size = (address, port), bytearray(), 0, 512
-        packet, target, left = request, peer, tries
+        packet, target, left, other_end = request, peer, tries, None
         while time.monotonic() < end:
             sock.sendto(packet, target)
             try:
@@ -55,7 +55,10 @@ def read_tftp(
                         remedy="docker logs of the tftp container; a firewall on UDP 69?",
                     ) from None
                 continue
-            left, target = tries, sender
+            # RFC 1350 section 4: a busy server takes each repeated request for a new one, and answers all of them.
+            if other_end not in (None, sender):
+                continue
+            left, target, other_end = tries, sender, sender
             if len(answer) < 4:
                 raise ServeError(f"{len(answer)} bytes are no TFTP packet", where, "is another server on that port?")
             opcode, number = struct.unpack("!HH", answer[:4])
@@ -65,7 +68,7 @@ def read_tftp(
                     where=where,
                     remedy="rackctl up publishes the files again",
                 )
-            if opcode == _OACK:
+            if opcode == _OACK and not block:
                 size = _BLOCK
                 packet = struct.pack("!HH", _ACK, 0)
             elif opcode == _DATA and number == (block + 1) & 0xFFFF:
@@ -80,7 +83,7 @@ def read_tftp(
     raise ServeError(f"the file did not come within {limit:g} s", where, "is another server on that port?")
 
 
-def prove_https(address: str, port: int, ca: str, limit: float = 10.0) -> None:
+def prove_https(address: str, port: int, ca: str, limit: float = 20.0) -> None:
     """Ask over TLS, trusting this CA's certificate (PEM) alone, as iPXE does. Raises ServeError."""
     context = ssl.create_default_context(cadata=ca)
     end = time.monotonic() + limit
@@ -101,18 +104,19 @@ def prove_https(address: str, port: int, ca: str, limit: float = 10.0) -> None:
             connection.close()
 
 
-def prove_tree(address: str, port: int, tree: Tree, limit: float = 20.0) -> None:
+def prove_tree(address: str, port: int, tree: Tree, limit: float = 30.0) -> None:
     """Read the whole tree over the wire and compare sizes and hashes: tftp/ by TFTP, http/ by HTTP.
 
     limit: seconds that the services may take to answer at all. Raises ServeError.
     """
     wait_http(address, port, limit)
+    tries = max(1, round(limit / 2))  # of 2 s each: what serves TFTP may start later than what serves HTTP
     connection = http.client.HTTPConnection(address, port, timeout=30)
     try:
         for path, digest in sorted(_sums(tree).items()):
             service, _, name = path.partition("/")
             if service == "tftp":
-                where, found = f"tftp://{address}/{name}", _hash([read_tftp(address, name)])
+                where, found = f"tftp://{address}/{name}", _hash([read_tftp(address, name, tries=tries)])
             else:
                 where, found = f"http://{address}:{port}/{name}", _hash_http(connection, quote(f"/{name}"))
             if found != digest:

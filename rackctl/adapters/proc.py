@@ -111,7 +111,7 @@ def leashed(argv: Sequence[str], stdout: Path, stderr: Path, *, grace: float = 1
 
 @dataclass(frozen=True)
 class Pipes:
-    """A program that is talked with, line by line."""
+    """A program that is talked with, line by line. wait: its return code; it is killed after so many seconds."""
 
     stdin: IO[bytes]
     stdout: IO[bytes]
@@ -138,16 +138,20 @@ def talking(argv: Sequence[str]) -> Iterator[Pipes]:
         except FileNotFoundError as absent:
             raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
         assert child.stdin is not None and child.stdout is not None  # noqa: S101 PIPE was asked for
+
+        def wait(seconds: float) -> int:
+            try:
+                return child.wait(seconds)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return child.wait()
+
         try:
-            yield Pipes(child.stdin, child.stdout, err, child.wait)
+            yield Pipes(child.stdin, child.stdout, err, wait)
         finally:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.close()
-            try:
-                child.wait(5)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            wait(5)
             child.stdout.close()
 
 
@@ -177,7 +181,7 @@ def attach(argv: Sequence[str], first: bytes, on_output: Callable[[bytes], None]
         if before is not None:
             termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
         try:
-            child.wait(5)
+            child.wait(30)  # a busy engine takes seconds to remove a container, and its client waits for that
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

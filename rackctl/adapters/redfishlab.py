@@ -21,7 +21,7 @@ from rackctl.core.labrack import USER, LabNode
 from rackctl.errors import ConfigError, EngineError, RackError
 
 _MODULE = "rackctl.adapters.redfishlab"
-_READY = 20.0  # seconds
+_READY = 60.0  # seconds; two where nothing else runs
 _INSTALL = "pip install 'rackctl[lab]', or pipx inject rackctl sushy sushy-tools"
 # What the emulator asks of a system, in the words of compose/lab/chassis.sh.
 _POWER = {
@@ -91,7 +91,7 @@ def _serve() -> None:
             system: dict[str, Any] = self._get(identity)
             argv = ["docker", "exec", system["container"], "chassis.sh", f"/bmcs/{system['name']}", *words]
             try:
-                return run(argv, timeout=20).decode().strip()
+                return run(argv, timeout=30).decode().strip()
             except RackError as wrong:
                 raise NotSupportedError(wrong.message) from wrong
 

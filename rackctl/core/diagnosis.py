@@ -12,7 +12,7 @@ from rackctl.core.inventory import Inventory
 from rackctl.core.nics import FIRMWARE, find_driver, parse_pci
 from rackctl.core.timeline import HELP, Timeline
 
-AT_ONCE = 0.5  # seconds; what a busy master and machine need for the first of a file's bytes
+AT_ONCE = 1.0  # seconds; what a busy master and machine need for the first of a file's bytes
 CLOCK_OFF = 300.0  # seconds; certificates and signed tokens are refused from there on
 
 

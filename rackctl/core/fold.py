@@ -16,6 +16,7 @@ WINDOW = 120.0
 LOOP_COUNT = 3
 AGAIN = 5  # so many addresses without a loader, or scripts without a kernel, within one boot are a circle
 RESTARTED = 5.0
+LATE = 20.0  # a busy machine writes a line of dnsmasq so much later than what came of it, which nginx dates itself
 # A name of the module is found quicker than an enum's member, and these are asked for millions of times.
 _DHCP, _LOADER, _SCRIPT, _KERNEL = Stage.DHCP, Stage.LOADER, Stage.SCRIPT, Stage.KERNEL
 _CHECKIN, _INVENTORY = Stage.CHECKIN, Stage.INVENTORY
@@ -121,6 +122,9 @@ class Boot:
         """A stage that was tried before, or that later ones overtook."""
         time, stage, ok, start = event.time, event.stage, event.ok, event.start
         old = self.stages.get(stage)
+        if stage <= _LOADER and ok:  # where the line is late: it came before what it led to
+            time = min([time, *(one.start for one in self.stages.values() if one.stage > stage)])
+            start = min(start, time)
         if stage is self.furthest and ok and (stage is _SCRIPT or event.detail.get("kind") == "DHCPACK"):
             self.again += 1
         if old is None or (ok and not old.ok):
@@ -247,6 +251,8 @@ class Fold:
             found = mine or (here if who is None or (here and here.mac in (None, who)) else None)
             if found and found.done and _is_new(found, event):
                 found = None
+        elif stage <= _LOADER and (here := self._overtaken(event)):
+            found = here
         elif stage is _DHCP:
             early = mine and (mine.before_script or mine.reached is _SCRIPT)
             found = mine if mine and early and event.start - mine.last <= WINDOW else None
@@ -259,6 +265,16 @@ class Fold:
             else:
                 found = here if here and here.before_script and event.start - here.last <= WINDOW else None
         return found if found is None or self.power_on is None or self._same_power(found, event) else None
+
+    def _overtaken(self, event: Event) -> Boot | None:
+        """The boot that has already come further than its DHCP or loader, whose line is late."""
+        here = self._by_ip.get(event.ip) if event.ok and event.ip else None
+        if here is None or here.ended is not None or event.start - here.last > LATE:
+            return None
+        if event.stage is _DHCP:
+            return here if here.before_script and _DHCP not in here.stages else None
+        # A next boot would begin with the same file.
+        return None if here.before_script or event.detail.get("file") == here.loader else here
 
     def _for_script(self, event: Event, mine: Boot | None, here: Boot | None) -> Boot | None:
         if here and here.before_script and event.start - here.last <= WINDOW:

@@ -28,8 +28,9 @@ bmc: {{{bmc}, address: {address}, user: {user}, password: {secret}}}
 
 nodes:
 """
-_IPMI = "driver: ipmi, cipher: 3"
-_REDFISH = f"driver: redfish, port: {REDFISH_PORT}, tls: false"
+# The BMCs share the master's processors with the machines: it is a while until they answer.
+_IPMI = "driver: ipmi, cipher: 3, timeout: 30"
+_REDFISH = f"driver: redfish, port: {REDFISH_PORT}, tls: false, timeout: 30"
 _SYSTEM = "/redfish/v1/Systems/"
 _NODE = '  {name}: {{mac: "{mac}", firmware: {firmware}, groups: [lab], bmc: {{{bmc}}}}}\n'
 

@@ -98,6 +98,42 @@ def test_a_machine_that_came_up_outlives_those_that_only_asked():
     assert "52:54:00:00:00:01" in latest_by_mac(judge_boots(fold, 5000.0))
 
 
+DHCP = {"kind": "DHCPACK"}
+LATE_LINES = [
+    Event(1.0, Stage.DHCP, "52:54:00:00:00:01", "10.0.0.1", True, DHCP),
+    Event(2.0, Stage.LOADER, None, "10.0.0.1", True, {"file": "/tftp/undionly.kpxe"}),
+    Event(3.0, Stage.LOADER, None, "10.0.0.1", True, {"file": "/tftp/ipxe.lkrn"}),
+    Event(5.0, Stage.SCRIPT, "52:54:00:00:00:01", "10.0.0.1", True, {"uri": "/boot/x"}),
+    Event(6.0, Stage.KERNEL, "52:54:00:00:00:01", "10.0.0.1", True, {"uri": "/os/x"}),
+    Event(9.0, Stage.CHECKIN, "52:54:00:00:00:01", "10.0.0.1", True, {"uri": "/checkin"}),
+]
+
+
+@pytest.mark.parametrize("before", [[], [Event(-500.0 + e.time, *e[1:]) for e in LATE_LINES]], ids=["first", "again"])
+@pytest.mark.parametrize(("late", "by"), [
+    ([0], 1.5), ([0], 2.5), ([0, 1, 2], 1.5), ([0, 1, 2], 2.5), ([1, 2], 1.5), ([1, 2], 2.5), ([1, 2], 4.5),
+    ([1, 2], 12.0), ([2], 2.5), ([2], 12.0)])  # fmt: skip
+def test_lines_that_a_busy_machine_wrote_late_are_of_the_same_boot(before, late, by):
+    events = [e._replace(time=e.time + by) if n in late else e for n, e in enumerate(LATE_LINES)]
+    *_, found = fold_events([*before, *sorted(events, key=lambda e: e.time)], 60.0)
+    assert (found.mac, found.verdict) == ("52:54:00:00:00:01", "done")
+    wanted = [Stage.DHCP, Stage.LOADER, Stage.SCRIPT, Stage.KERNEL, Stage.CHECKIN]
+    # A machine that was up already may ask for an address without starting.
+    assert [stage.stage for stage in found.stages if not before or stage.stage is not Stage.DHCP] == wanted[
+        bool(before) :
+    ]
+    ends = [stage.end for stage in found.stages]
+    assert ends == sorted(ends)
+
+
+def test_a_next_boot_soon_after_the_script_is_none_that_is_late():
+    again = [e._replace(time=e.time + 8) for e in LATE_LINES[1:]]
+    found = fold_events([*LATE_LINES[:4], *again], 60.0)
+    assert [one.verdict for one in found] == ["stuck", "done"]
+    assert [[stage.name for stage in one.stages] for one in found] == [
+        ["dhcp", "loader", "script"], ["loader", "script", "kernel", "checkin"]]  # fmt: skip
+
+
 MACS = [f"52:54:00:00:00:0{n}" for n in range(3)]
 EVENTS = st.builds(
     Event, st.floats(0, 2000), st.sampled_from(Stage), st.sampled_from([*MACS, None]),
