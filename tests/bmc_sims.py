@@ -69,8 +69,8 @@ class Sim:
 
     def order(self, verb: Verb, **changes: object) -> Order:
         """An order for this BMC; changes go to the Bmc where it has such a key, else to the Order."""
-        keys = {"driver": "ipmi", "address": "127.0.0.1", "port": self.port, "user": USER, "cipher": 3, "timeout": 4,
-                "wait": 6}  # fmt: skip
+        keys = {"driver": "ipmi", "address": "127.0.0.1", "port": self.port, "user": USER, "cipher": 3, "timeout": 30,
+                "wait": 60}  # fmt: skip
         for key in list(changes):
             if key in Bmc.model_fields:
                 keys[key] = changes.pop(key)
@@ -157,7 +157,7 @@ def running_sims(
 
 
 def _await(folder: Path, sims: Sequence[Sim]) -> None:
-    for _ in range(200):
+    for _ in range(600):
         if (folder / ".ready").exists() and all("Opened UDP port" in _log(sim) for sim in sims):
             return
         time.sleep(0.1)

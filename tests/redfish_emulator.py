@@ -46,7 +46,7 @@ class Emulator:
 
     def order(self, verb: Verb, **changes: object) -> Order:
         """An order for its system; changes go to the Bmc where it has such a key, else to the Order."""
-        keys = {"driver": "redfish", "address": "127.0.0.1", "port": self.port, "user": USER, "timeout": 5, "wait": 15,
+        keys = {"driver": "redfish", "address": "127.0.0.1", "port": self.port, "user": USER, "timeout": 30, "wait": 60,
                 "ca": str(self.folder / "cert.pem")}  # fmt: skip
         keys |= {key: changes.pop(key) for key in list(changes) if key in Bmc.model_fields}
         keys = {key: value for key, value in keys.items() if value is not None}
@@ -64,9 +64,6 @@ class Emulator:
 def running_emulator(folder: Path) -> Iterator[Emulator]:
     """Start it on a free port of the loopback, with TLS and a password."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
          "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
@@ -74,20 +71,31 @@ def running_emulator(folder: Path) -> Iterator[Emulator]:
     )  # fmt: skip
     digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "htpasswd").write_text(f"{USER}:{digest}\n")
+    emulator = next((one for one in (_start(folder) for _ in range(5)) if one), None)
+    assert emulator, (folder / "log").read_text()
+    try:
+        yield emulator
+    finally:
+        emulator.process.kill()
+        emulator.process.wait()
+
+
+def _start(folder: Path) -> Emulator | None:
+    """None when it does not come up: somebody else may have taken the port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
     (folder / "emulator.conf").write_text(_CONFIG.format(port=port, folder=str(folder), uuid=UUID))
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _MAIN, "--config", str(folder / "emulator.conf")], stdout=log, stderr=log
         )
-    try:
-        for _ in range(200):
-            with socket.socket() as sock:
-                if sock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        else:
-            raise AssertionError((folder / "log").read_text())
-        yield Emulator(port, folder, process)
-    finally:
-        process.kill()
-        process.wait()
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return Emulator(port, folder, process)
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    return None

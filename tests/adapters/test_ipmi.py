@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bmc_sims import Sim, running_sims
+from bmc_sims import PASSWORD, USER, Sim, running_sims
 
 from rackctl.adapters.bmcprobe import find_driver
 from rackctl.adapters.imagebuild import build_image
@@ -41,6 +41,13 @@ def run(*orders: Order) -> list[Outcome]:
     found: list[Outcome] = []
     Ipmi(lambda _line: None).carry_out(orders, found.append)
     return sorted(found, key=lambda outcome: [order.node for order in orders].index(outcome.node))
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
 
 
 def test_every_change_of_power(sim: Sim) -> None:
@@ -109,13 +116,14 @@ def test_a_refused_boot_device_fails_though_ipmitool_exits_0(sims: list[Sim]) ->
 
 
 def test_sensors_and_events(sims: list[Sim]) -> None:
+    # The BMC reads it each half second.
+    wait_for(lambda: [row["value"] for row in run(sims[2].order(Verb.SENSORS))[0].rows] == ["96.000"])
     (outcome,) = run(sims[2].order(Verb.SENSORS))
     assert [(row["name"], row["value"], row["unit"]) for row in outcome.rows] == [("CPU Temp", "96.000", "degrees C")]
     (outcome,) = run(sims[2].order(Verb.SEL))
     assert "Upper Critical going high" in outcome.rows[0]["event"]
     assert run(sims[2].order(Verb.SEL_CLEAR))[0].ok
-    time.sleep(0.5)
-    assert run(sims[2].order(Verb.SEL))[0].rows == ()
+    assert wait_for(lambda: run(sims[2].order(Verb.SEL))[0].rows == ())
 
 
 def test_no_sensors_is_a_failure_though_ipmitool_exits_0(sim: Sim) -> None:
@@ -196,7 +204,7 @@ def test_the_password_that_ipmitool_gets_is_the_same_bytes(secret: str) -> None:
     words = " ".join("x" + word.encode().hex() for word in (secret, "printenv", "IPMI_PASSWORD"))
     done = subprocess.run(
         container(build_image("ipmi", print)),
-        input=f"run 1 0 5 0 {words}\nend\n".encode(),
+        input=f"run 1 0 60 0 {words}\nend\n".encode(),
         capture_output=True,
         check=True,
     )
@@ -243,6 +251,7 @@ def test_lost_packets_are_sent_again(sim: Sim) -> None:
     assert (outcome.fault, outcome.state) == (None, "off")
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 600, bytes.fromhex("0600ff07") + b"\x00" * 40])
 def test_garbage_for_an_answer(sim: Sim, garbage: bytes) -> None:
     with in_between(lambda _number, _packet: garbage) as port:
@@ -251,6 +260,7 @@ def test_garbage_for_an_answer(sim: Sim, garbage: bytes) -> None:
     assert outcome.seconds < 8
 
 
+@pytest.mark.serial
 def test_a_bmc_that_hangs_in_the_middle(sim: Sim) -> None:
     with in_between(lambda number, packet: packet if number < 9 else None, sim) as port:
         (outcome,) = run(sim.order(Verb.STATUS, port=port, timeout=3))
@@ -344,31 +354,28 @@ def test_a_staggered_start(sims: list[Sim]) -> None:
     Ipmi(lambda _line: None).carry_out(orders, lambda _outcome: times.append(time.monotonic() - begin))
     assert times[1] - times[0] > 0.5
     assert times[2] - times[1] > 0.5
+    assert times[1] >= 1 and times[2] >= 2
 
 
 def test_nothing_is_left_of_a_rackctl_that_was_killed(sim: Sim, tmp_path: Path) -> None:
     (tmp_path / "rack.yml").write_text(
         "server: {address: 127.0.0.1}\n"
-        f"nodes: {{n: {{mac: '52:54:00:00:00:01', bmc: {{driver: ipmi, address: 127.0.0.1, port: {DEAD_PORT}, "
-        "timeout: 60, password: 'env:BMC_PW'}}}\n"
+        f"nodes: {{n: {{mac: '52:54:00:00:00:01', bmc: {{driver: ipmi, address: 127.0.0.1, port: {sim.port}, "
+        f"user: {USER}, cipher: 3, timeout: 60, password: 'env:BMC_PW'}}}}}}\n"
     )
+    sim.set("power", "1")  # a machine that does not obey is asked for its state for ten minutes
     before = set(running())
     rackctl = str(Path(sys.executable).with_name("rackctl"))
-    argv = [rackctl, "power", "status", "n", "--rack", str(tmp_path)]
-    child = subprocess.Popen(argv, env={**os.environ, "BMC_PW": "x"})
-    for _ in range(100):
-        if set(running()) - before:
-            break
-        time.sleep(0.1)
-    mine = set(running()) - before
-    assert mine
-    child.kill()
-    child.wait()
-    for _ in range(50):
-        if not mine & set(running()):
-            return
-        time.sleep(0.1)
-    pytest.fail("the container is still there")
+    argv = [rackctl, "power", "soft", "n", "--wait", "600", "--rack", str(tmp_path)]
+    child = subprocess.Popen(argv, env={**os.environ, "BMC_PW": PASSWORD})
+    try:
+        assert wait_for(lambda: bool(sim.calls()))
+        mine = set(running()) - before
+        assert mine
+    finally:
+        child.kill()
+        child.wait()
+    assert wait_for(lambda: not mine & set(running())), "the container is still there"
 
 
 def running() -> list[str]:

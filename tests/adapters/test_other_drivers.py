@@ -25,7 +25,7 @@ def run(driver: Driver, verb: Verb, bmc: dict[str, object], **more: object) -> O
 def test_the_packet_arrives_by_broadcast() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("0.0.0.0", 0))
-        listener.settimeout(5)
+        listener.settimeout(60)
         port = listener.getsockname()[1]
         bmc = {"driver": "wol", "broadcast": "127.255.255.255", "port": port}
         outcome = run(Wol("127.0.0.1"), Verb.ON, bmc, secureon="00:11:22:33:44:55")
@@ -51,7 +51,7 @@ def plug(tmp_path: Path) -> dict[str, object]:
     program.chmod(0o755)
     (tmp_path / "state").write_text("off")
     verbs = {verb: [str(program), "{mac}", verb] for verb in ("on", "off", "status")}
-    return {"driver": "command", "wait": 2, **verbs}
+    return {"driver": "command", "timeout": 60, "wait": 60, **verbs}
 
 
 def test_a_users_own_program(plug: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

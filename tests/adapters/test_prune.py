@@ -19,7 +19,10 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.core.lock import RackLock, render_lock
 from rackctl.errors import ConfigError, FetchError
 
-LATER = time.time() + 7200
+
+def later() -> float:
+    """When nothing that is here now is young any more."""
+    return time.time() + 7200
 
 
 def test_what_a_lock_names_stays_and_the_rest_goes(hub: GitHub, tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_what_a_lock_names_stays_and_the_rest_goes(hub: GitHub, tmp_path: Path) 
     for name in ("a", "b"):
         fetch_file(f"{hub.url}/objects/{name}", store, name=name, report=lambda _line: None)
     assert prune(store, {sha(b"wanted")}).files == 0, "young files stay"
-    gone = prune(store, {sha(b"wanted")}, LATER)
+    gone = prune(store, {sha(b"wanted")}, later())
     assert (gone.files, gone.nbytes) == (1, len(b"unwanted")) and store.find(sha(b"wanted"))
 
 
@@ -37,9 +40,9 @@ def test_a_download_that_somebody_works_on_stays(tmp_path: Path) -> None:
     part = store.part("http://h/x")
     part.write_bytes(b"half")
     with store.lock(part.with_suffix(".lock")):
-        prune(store, set(), LATER)
+        prune(store, set(), later())
         assert part.exists()
-    assert prune(store, set(), LATER).files == 1 and not part.exists()
+    assert prune(store, set(), later()).files == 1 and not part.exists()
 
 
 def test_racks_are_noted_once(tmp_path: Path) -> None:

@@ -44,7 +44,11 @@ class Rig:
 
     def run(self, *words: str, want: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
         child = self.start(*words, **env)
-        out, err = child.communicate(timeout=900)
+        try:
+            out, err = child.communicate(timeout=900)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
         assert child.returncode == want, f"rackctl {' '.join(words)}: {child.returncode}\n{out}\n{err}"
         assert "Traceback" not in out + err
         return subprocess.CompletedProcess(words, child.returncode, out, err)

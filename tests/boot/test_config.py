@@ -39,7 +39,8 @@ def control_plane() -> Iterator[list[dict[str, str]]]:
 def check_in(rig: Rig, mac: str) -> dict[str, str]:
     """The query of the last check-in that tells what the machine applied: that of the join comes at any time after."""
     found: dict[str, str] = {}
-    for line in (rig.folder / ".rackctl" / "logs" / "http.jsonl").read_text().splitlines():
+    whole = (rig.folder / ".rackctl" / "logs" / "http.jsonl").read_text().rpartition("\n")[0]
+    for line in whole.splitlines():
         url = urlsplit(json.loads(line)["uri"])
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         if url.path == "/checkin" and query.get("mac") == mac and "state" not in query:

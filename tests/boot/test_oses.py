@@ -36,7 +36,7 @@ def boot_until(rig: Rig, wanted: str, firmware: str, memory: int, seconds: float
         while time.monotonic() < end and running.alive():
             with open(log, "rb") as lines:
                 lines.seek(start)
-                for line in lines.read().splitlines():
+                for line in lines.read().rpartition(b"\n")[0].splitlines():  # the last may be half written
                     found: dict[str, Any] = json.loads(line)
                     if found["uri"].startswith(wanted) and found["ip"] != ADDRESS and found["done"] == "OK":
                         return found

@@ -21,7 +21,7 @@ def browse(url: str, *options: str, mount: Path | None = None, after: float = 3)
     words = ["docker", "run", "--rm", "--network", "host", "--shm-size", "512m", "--label", "org.rackctl.role=test",
              *volumes, image(), "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
              "--enable-logging=stderr", f"--virtual-time-budget={int(after * 1000)}", *options, url]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert not said, said

@@ -15,7 +15,7 @@ from bmc_sims import PASSWORD, running_sims
 RACKCTL = str(Path(sys.executable).with_name("rackctl"))
 
 
-def read_until(read: int, wanted: bytes, seconds: float = 20) -> bytes:
+def read_until(read: int, wanted: bytes, seconds: float = 60) -> bytes:
     """What comes from a file descriptor until it holds `wanted`."""
     got, limit = b"", time.monotonic() + seconds
     while wanted not in got:
@@ -38,7 +38,7 @@ def test_what_the_machine_prints_and_what_is_typed(tmp_path: Path) -> None:
             "server: {address: 127.0.0.1}\nnodes: {n: {mac: '52:54:00:00:00:01', bmc: "
             f"{{driver: ipmi, address: 127.0.0.1, port: {sim.port}, user: admin, password: 'env:PW', cipher: 3}}}}}}\n"
         )
-        machine.settimeout(20)
+        machine.settimeout(60)
         line, _ = machine.accept()
         outside, inside = pty.openpty()
         log = tmp_path / "console.log"
@@ -55,7 +55,7 @@ def test_what_the_machine_prints_and_what_is_typed(tmp_path: Path) -> None:
         assert b"root\x03\r" in read_until(line.fileno(), b"\r")  # Ctrl-C too is the machine's
         os.write(outside, b"~.")
         shown += read_until(outside, b"terminated ipmitool")
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
         assert PASSWORD.encode() not in shown
         assert b"login: " in log.read_bytes()
         os.close(outside)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,25 @@ ROLE = "label=org.rackctl.role=ipmi"
 def shell(*argv: str) -> str:
     done = subprocess.run(argv, capture_output=True, timeout=60)
     return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def wait_for_call(child: subprocess.Popen[bytes], program: str) -> str:
+    """The container of a command, of the one whose program that is, once it is at its call of ipmitool."""
+    container = ""
+    while child.poll() is None and not (container and "ipmitool" in shell("docker", "top", container)):
+        names = shell("docker", "ps", "--no-trunc", "--filter", ROLE, "--format", "{{.Names}} {{.Command}}")
+        container = next((line.split()[0] for line in names.splitlines() if program in line), "")
+    return container
+
+
+@contextmanager
+def held(container: str) -> Iterator[None]:
+    """It stays where it is meanwhile: looking around takes longer on a busy machine than the calls last."""
+    subprocess.run(["docker", "pause", container], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "unpause", container], check=True, capture_output=True)
 
 
 def everything_of(pid: int, container: str, since: str) -> dict[str, str]:
@@ -44,18 +65,17 @@ def test_the_password_is_seen_nowhere(tmp_path: Path, words: list[str]) -> None:
     (rack / "secrets").mkdir(parents=True)
     (rack / "secrets" / "bmc").write_text(CANARY + "\n")
     (rack / "secrets" / "bmc").chmod(0o600)
-    dead = "  dead: {mac: '52:54:00:00:01:01', bmc: {port: 15699}}\n"  # so that the batch lasts as long as its timeout
+    # So that the batch lasts as long as its timeout.
+    dead = "  dead: {mac: '52:54:00:00:01:01', bmc: {port: 15699, timeout: 12}}\n"
     with running_sims(tmp_path / "bmcs", 2, 15600, password=CANARY) as sims:
-        write_rack(rack, sims, "password: secrets/bmc, cipher: 3, timeout: 6,", dead)
+        write_rack(rack, sims, "password: secrets/bmc, cipher: 3, timeout: 120,", dead)
         since, argv = str(time.time()), [RACKCTL, *words, "--rack", str(rack)]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            container, wanted = "", "console.sh" if words[0] == "console" else "batch.pl"
-            while not container and child.poll() is None:
-                names = shell("docker", "ps", "--no-trunc", "--filter", ROLE, "--format", "{{.Names}} {{.Command}}")
-                container = next((line.split()[0] for line in names.splitlines() if wanted in line), "")
-            time.sleep(1)
-            seen = everything_of(child.pid, container, since)
-            out, err = child.communicate(b"\r~.", timeout=60)
+            console = words[0] == "console"  # it lasts until it is told to end
+            container = wait_for_call(child, "console.sh" if console else "batch.pl")
+            with nullcontext() if console else held(container):
+                seen = everything_of(child.pid, container, since)
+            out, err = child.communicate(b"\r~.", timeout=120)
     if words[0] == "console":
         assert b"SOL Session operational" in out  # so the canary was the right password
     else:

@@ -47,7 +47,7 @@ class Netlab:
     def sh(self, command: str, stdin: str | None = None, check: bool = True) -> str:
         return run("docker", "exec", "-i", self.container, "bash", "-c", command, stdin=stdin, check=check)
 
-    def until(self, command: str, seconds: float = 10) -> None:
+    def until(self, command: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not self.sh(f"{command} && echo yes || true").endswith("yes\n"):
             logs = "" if time.monotonic() < end else self.sh("tail -n 30 /tmp/*.log || true")

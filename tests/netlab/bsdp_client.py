@@ -12,6 +12,7 @@ import time
 
 COOKIE = bytes([99, 130, 83, 99])  # RFC 2131 section 3
 DEVICE = "eth0"
+PATIENCE, AGAIN = 20, 5  # seconds
 
 
 def tlv(tag, value):
@@ -77,14 +78,21 @@ def open_socket(address, port):
 
 
 def exchange(ask):
-    """Send one packet; every answer to it within `wait` seconds, at the port asked from and at 68."""
-    ask = {"mac": "00:16:cb:00:00:01", "address": "10.99.0.100", "port": 68, "wait": 0.6, "many": False, **ask}
-    xid = os.urandom(4)
+    """Send one packet; the first answer to it, at the port asked from or at 68. It is sent again until there is one.
+
+    wait: whoever expects silence says how many seconds of it are enough. from: the servers whose answers are waited
+    for, and those of others for `least` seconds.
+    """
+    usual = {"mac": "00:16:cb:00:00:01", "address": "10.99.0.100", "port": 68}
+    ask = {**usual, "wait": PATIENCE, "from": [], "least": 0.6, **ask}
+    xid, wanted = os.urandom(4), set(ask["from"])
     sockets = {port: open_socket("", port) for port in {68, ask["port"]}}
     try:
-        sockets[ask["port"]].sendto(packet(ask, xid), ("255.255.255.255", 67))
-        answers, end = [], time.monotonic() + ask["wait"]
-        while time.monotonic() < end:
+        began, answers, sent = time.monotonic(), [], 0
+        while (passed := time.monotonic() - began) < ask["wait"]:
+            if passed >= sent * AGAIN and not answers:
+                sockets[ask["port"]].sendto(packet(ask, xid), ("255.255.255.255", 67))
+                sent += 1
             for port, sock in sockets.items():
                 try:
                     raw, (sender, source) = sock.recvfrom(4096)
@@ -92,7 +100,7 @@ def exchange(ask):
                     continue
                 if len(raw) >= 240 and raw[4:8] == xid:
                     answers.append({**read(raw), "from": sender, "source": source, "port": port})
-            if answers and not ask["many"]:
+            if answers and (not wanted or (passed >= ask["least"] and wanted <= {one["from"] for one in answers})):
                 break
             time.sleep(0.005)
         return answers
@@ -105,18 +113,29 @@ def fetch(ask):
     """Read a file by TFTP (RFC 1350), as hex of its first bytes and its size; or the error."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.settimeout(3)
-    sock.sendto(b"\0\x01" + ask["file"].encode() + b"\0octet\0", (ask["server"], 69))
-    content, block = b"", 1
-    while True:
-        raw, peer = sock.recvfrom(2048)
+    last, target = b"\0\x01" + ask["file"].encode() + b"\0octet\0", (ask["server"], 69)
+    sock.sendto(last, target)
+    content, block, other_end = b"", 1, None
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            raw, peer = sock.recvfrom(2048)
+        except TimeoutError:
+            sock.sendto(last, target)
+            continue
+        if other_end not in (None, peer):
+            continue  # another answer to a request that was sent again
+        other_end = target = peer
         if raw[:2] == b"\0\x05":
             return {"error": raw[4:-1].decode()}
         if raw[:2] == b"\0\x03" and raw[2:4] == struct.pack("!H", block & 0xFFFF):
             content += raw[4:]
-            sock.sendto(b"\0\x04" + raw[2:4], peer)
+            last = b"\0\x04" + raw[2:4]
+            sock.sendto(last, peer)
             block += 1
             if len(raw) < 516:
                 return {"size": len(content), "content": content.hex()}
+    return {"error": f"no answer to {ask['file']}"}
 
 
 if __name__ == "__main__":

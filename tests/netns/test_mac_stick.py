@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 RACK = "server: {address: 192.0.2.77, http_port: 8083}\n"
 BINARIES = {0x8664: "EFI/BOOT/BOOTX64.EFI", 0x14C: "EFI/BOOT/BOOTIA32.EFI"}
 QEMU = [
-    "cp FIRMWARE_VARS_4M.fd /tmp/vars.fd && exec timeout -s KILL 100",
+    "cp FIRMWARE_VARS_4M.fd /tmp/vars.fd && exec timeout -s KILL 400",
     "qemu-system-x86_64 -accel tcg -cpu max -machine q35 -m 512 -nographic -monitor none -serial stdio",
     "-drive if=pflash,format=raw,readonly=on,file=FIRMWARE_CODE_4M.fd -drive if=pflash,format=raw,file=/tmp/vars.fd",
     "-drive if=none,id=s,format=raw,readonly=on,file=/stick/stick.img",

@@ -64,7 +64,8 @@ def serve(kind: str, config: str, bridge: str, *addresses: str):
 
 def _plug(name: str, bridge: str) -> None:
     """A veth pair: one end into the bridge, the other into the container's namespace as rack0."""
-    for _ in range(100):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         pid = docker("inspect", "--format", "{{.State.Pid}}", name, check=False).strip()
         if pid.isdigit() and pid != "0":
             break
@@ -85,15 +86,16 @@ def host(script: str) -> None:
 def open_bridge(bridge: str):
     """Let frames pass from one port of the bridge to another: Docker's FORWARD policy drops them (br_netfilter)."""
     rule = f"DOCKER-USER -i {bridge} -o {bridge} -j ACCEPT"
-    host(f"iptables -C {rule} 2>/dev/null || iptables -I {rule}")
+    host(f"iptables -w -C {rule} 2>/dev/null || iptables -w -I {rule}")
     try:
         yield
     finally:
-        host(f"iptables -D {rule}")
+        host(f"iptables -w -D {rule}")
 
 
 def _await(name: str, word: str, said: IO[bytes]) -> None:
-    for _ in range(150):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         said.seek(0)
         log = said.read().decode(errors="replace")
         if word in log:

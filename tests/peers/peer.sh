@@ -16,11 +16,11 @@ case $kind in
     *) echo "peer: no server $kind" >&2; exit 2 ;;
 esac
 if [[ $verb == check ]]; then exec "${check[@]}" 2>&1; fi
-for ((n = 0; n < 300; n++)); do [[ -d /sys/class/net/rack0 ]] && break; sleep 0.1; done
+for ((n = 0; n < 900; n++)); do [[ -d /sys/class/net/rack0 ]] && break; sleep 0.1; done
 ip link set lo up
 ip link set rack0 up
 for address in "${@:3}"; do ip address add "$address" dev rack0; done
 # raw-socket servers refuse a link that has no carrier yet
-for ((n = 0; n < 100; n++)); do [[ $(cat /sys/class/net/rack0/operstate) == up ]] && break; sleep 0.05; done
+for ((n = 0; n < 600; n++)); do [[ $(cat /sys/class/net/rack0/operstate) == up ]] && break; sleep 0.05; done
 echo "peer: serving"
 exec "${serve[@]}" 2>&1

@@ -32,7 +32,7 @@ class Service:
         """Status and body."""
         request = urllib.request.Request(f"http://{self.ip}:8080{path}", data=data, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             return error.code, error.read(), error.headers
@@ -86,7 +86,7 @@ def running(service, work, env=(), words=(), network="bridge"):
         docker("rm", "-f", name, check=False)
 
 
-def wait_for(what, limit=20.0):
+def wait_for(what, limit=60.0):
     """Until `what()` is true; its last value."""
     end = time.monotonic() + limit
     while not (found := what()) and time.monotonic() < end:

@@ -1,8 +1,10 @@
 """The status page in a real browser, served by microhttp, over what a follower wrote: hostile names above all."""
 
+import contextlib
 import json
 import os
 import re
+import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +16,7 @@ from chromium import browse
 from rackctl.adapters.imagebuild import build_image
 from rackctl.core.events import Stage
 from rackctl.core.status import Known
-from rackctl.follow import Follower
+from rackctl.follow import Follower, write_aside
 from services import docker, make_work, running, wait_for
 
 pytestmark = pytest.mark.engine
@@ -115,6 +117,25 @@ class Text(HTMLParser):
         self.text += data
 
 
+@contextlib.contextmanager
+def following(file):
+    """status.json, its time kept the present one as a follower does: a browser may take a minute to look at it."""
+    whole, ended = json.loads(file.read_text()), threading.Event()
+
+    def write():
+        while not ended.wait(1):
+            write_aside(file, json.dumps({**whole, "time": time.time()}).encode())
+
+    thread = threading.Thread(target=write)
+    write_aside(file, json.dumps({**whole, "time": time.time()}).encode())
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def browse_until(said, url):
     """The page once it says that: on a busy machine the browser may write it down before its first answer came."""
     for _ in range(5):
@@ -126,9 +147,8 @@ def browse_until(said, url):
 
 @pytest.fixture(scope="module")
 def dom(page):
-    file = page.work / "status/status.json"  # a follower writes the time anew every second
-    file.write_text(json.dumps({**json.loads(file.read_text()), "time": time.time()}))
-    return browse_until("Live, as of", f"http://{page.ip}:8080/")
+    with following(page.work / "status/status.json"):
+        return browse_until("Live, as of", f"http://{page.ip}:8080/")
 
 
 def test_what_machines_say_is_shown_as_text(dom):

@@ -19,13 +19,18 @@ def test_the_log_is_rotated_and_outlives_a_kill(tmp_path):
         log = Log(work / "logs/tftp.jsonl", parse_tftp_line)
         assert wait_for(lambda: (work / "logs/tftp.jsonl").exists())
         seen = []
+
+        def has_all(count):
+            seen.extend(e.detail["file"].rpartition("/")[2] for e in log.read() if e.ok)
+            return len(seen) >= count
+
         for n in range(60):
             if n == 30:
+                assert wait_for(lambda: has_all(30)), seen  # the kill must not come before the line
                 tftp.kill()
-            assert read_tftp(tftp.ip, f"f{n}") == b"x"
-            seen += [e.detail["file"].rpartition("/")[2] for e in log.read() if e.ok]
-        wait_for(lambda: False, 0.3)
-        seen += [e.detail["file"].rpartition("/")[2] for e in log.read() if e.ok]
+            assert read_tftp(tftp.ip, f"f{n}", tries=15) == b"x"
+            has_all(n + 1)
+        wait_for(lambda: has_all(60))
     assert seen == [f"f{n}" for n in range(60)]
     assert (work / "logs/tftp.jsonl.2").exists()
     assert len(list((work / "logs").iterdir())) <= 4
