@@ -34,7 +34,7 @@ start() {
     echo $! >"$DIR/pid"
     # On a busy master it is a while until that process is lab.sh: till then the power would be told as off.
     local n
-    for ((n = 0; n < 100; n++)); do alive && break; sleep 0.05; done
+    for ((n = 0; n < 100; n++)); do alive && break; kill -0 $! 2>/dev/null || break; sleep 0.05; done
 }
 
 stop() {

@@ -158,14 +158,16 @@ def _api() -> Iterator[docker.DockerClient]:
 def list_services(project: str) -> list[Service]:
     """Each container of the project, sorted by service. Raises EngineError."""
     with _api() as client:
-        found = client.containers.list(all=True, filters={"label": f"com.docker.compose.project={project}"})
+        label = f"com.docker.compose.project={project}"
+        found = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
         return sorted((_service(one.attrs) for one in found), key=lambda s: s.service)
 
 
 def find_rack_on(place: str, other_than: str) -> Path | None:
     """The folder of another project's running rack that listens on `address:port`. Raises EngineError."""
     with _api() as client:
-        for one in client.containers.list(filters={"label": "org.rackctl.role"}):
+        # Each is looked at by itself, and one that ends meanwhile (an audit's, a machine's) is no fault of the engine.
+        for one in client.containers.list(filters={"label": "org.rackctl.role"}, ignore_removed=True):
             labels = one.attrs["Config"]["Labels"]
             work = labels.get("com.docker.compose.project.working_dir")
             if work and labels["com.docker.compose.project"] != other_than and place in _service(one.attrs).published:

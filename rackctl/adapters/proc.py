@@ -84,7 +84,7 @@ def stream(
 
 
 @contextmanager
-def leashed(argv: Sequence[str], stdout: Path, stderr: Path, *, grace: float = 15.0) -> Iterator[Callable[[], bool]]:
+def leashed(argv: Sequence[str], stdout: Path, stderr: Path, *, grace: float = 30.0) -> Iterator[Callable[[], bool]]:
     """Run a program that ends when its stdin closes, as long as the block lasts; yields "is it alive?".
 
     The kernel closes the pipe when this process dies, however it dies. A session of its own keeps Ctrl-C from reaching
