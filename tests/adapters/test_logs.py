@@ -128,10 +128,10 @@ def test_a_link_is_not_followed(tmp_path):
 
 
 def test_both_logs_in_order_of_time(tmp_path):
-    append(tmp_path / "tftp.jsonl", line(1) + line(5))
+    append(tmp_path / "tftp.jsonl", line(1) + line(30))
     append(tmp_path / "http.jsonl", '{"end":1003.000,"ip":"10.0.0.1","m":"GET","uri":"/boot/52-54-00-00-00-01.ipxe",'
            '"st":200,"sent":3,"len":"3","dur":0.000,"done":"OK"}\n')  # fmt: skip
     found = list(read_events(open_logs(tmp_path)))
-    assert [e.time for e in found] == [1001.0, 1003.0, 1005.0]
+    assert [e.time for e in found] == [1001.0, 1003.0, 1030.0]
     assert all(isinstance(e, Event) for e in found)
-    assert [t.stages[0].stage for t in read_timelines(tmp_path, 1006.0)] == [Stage.LOADER, Stage.LOADER]
+    assert [t.stages[0].stage for t in read_timelines(tmp_path, 1031.0)] == [Stage.LOADER, Stage.LOADER]
