@@ -31,7 +31,9 @@ SILENCE = 45.0
 INSTALLER_SILENCE = 300.0
 _INSTALLERS = frozenset({"preseed", "autoinstall", "autoyast", "k3os"})  # kinds of config
 _SMALL = frozenset({"none", "cloud-config"})
-_LIVELY = 4  # times the silence that a starting kernel may take as long as it writes to its console
+# Times the silence, as long as the machine writes to its console: iPXE tells each per cent of a file, which is logged
+# when it has come, and then the kernel starts.
+_LIVELY = 4
 _TICK = 0.2
 _LOGGED = 1.0  # a log line may come this much later than what it tells of
 
@@ -138,7 +140,7 @@ def _follow(
     context: Callable[[], Context],
 ) -> Timeline:
     allowed: dict[Stage, float] = {stage: silence for stage in Stage if stage is not Stage.CHECKIN}
-    lively: dict[Stage, float] = {**allowed, Stage.INITRD: silence * _LIVELY}
+    lively = {**allowed, **dict.fromkeys((Stage.SCRIPT, Stage.KERNEL, Stage.INITRD), silence * _LIVELY)}
     events: list[Event] = []
     seen: tuple[str, ...] = ()
     asked = time.time()

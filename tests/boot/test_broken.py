@@ -17,7 +17,7 @@ def rack(rig: Rig) -> Rig:
 
 
 def boot_broken(rack: Rig) -> str:
-    failed = rack.run("lab", "boot", "n1", "--silence", "30", want=6)
+    failed = rack.run("lab", "boot", "n1", "--silence", "60", want=6)
     assert "last lines of the console" in failed.stderr
     return failed.stderr
 

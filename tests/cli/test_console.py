@@ -59,6 +59,5 @@ def test_what_the_machine_prints_and_what_is_typed(tmp_path: Path) -> None:
         assert PASSWORD.encode() not in shown
         assert b"login: " in log.read_bytes()
         os.close(outside)
-    assert not subprocess.run(
-        ["docker", "ps", "-q", "--filter", "label=org.rackctl.role=ipmi"], capture_output=True
-    ).stdout
+    argv = ["docker", "ps", "--no-trunc", "--filter", "label=org.rackctl.role=ipmi", "--format", "{{.Command}}"]
+    assert f"-p {sim.port} " not in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
