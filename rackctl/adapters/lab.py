@@ -56,8 +56,8 @@ class Running:
         return None
 
     def writes(self, now: float) -> bool:
-        """Whether the machine wrote to its console within the last ten seconds; now in seconds of the epoch."""
-        return self.console.exists() and now - self.console.stat().st_mtime < 10
+        """Whether the machine wrote to its console within the last 20 seconds; now in seconds of the epoch."""
+        return self.console.exists() and now - self.console.stat().st_mtime < 20
 
     def complaints(self) -> str:
         """What the lab itself said, without the router's lines."""
