@@ -21,7 +21,7 @@ engine: ## a working Docker engine and the base image
 	@bash scripts/engine.sh
 	@bash scripts/base-image.sh
 
-demo: venv engine ## two virtual machines, power-off to check-in, with their timelines
+demo: venv engine ## two virtual machines, power-off to check-in, with their timelines; then two behind BMCs
 	@bash scripts/demo.sh
 
 check: venv ## lint, format, types, import contracts
