@@ -60,7 +60,7 @@ def test_what_is_not_what_was_published_is_named(content: bytes | None, says: st
 
 
 def test_a_loader_that_tftp_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "read_tftp", lambda _address, _name: b"another loader")
+    monkeypatch.setattr(probe, "read_tftp", lambda _address, _name, tries: b"another loader")
     tree = Tree({**TREE.files, "tftp/ipxe.efi": b"loader"})
     with serving(WHOLE) as port, pytest.raises(ServeError, match="what came has sha256") as caught:
         probe.prove_tree("127.0.0.1", port, tree)
