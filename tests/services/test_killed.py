@@ -5,6 +5,7 @@ line of a request that ended a millisecond before, nobody can keep: so the machi
 killed, in the middle of what they load.
 """
 
+import itertools
 import json
 import random
 import subprocess
@@ -23,7 +24,7 @@ from rackctl.core.statustree import read_code
 from services import docker, make_work, running, wait_for
 from services.machines import INITRD, KERNEL, LOADER
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.serial]
 RACKCTL = Path(sys.executable).with_name("rackctl")
 BOOTS = 50
 LOGS = ["LOG_BYTES=20000", "CHECK_SECONDS=0.5"]
@@ -112,6 +113,25 @@ def shown(status):
     }  # fmt: skip
 
 
+def wait_for_quiet(logs):
+    """Until the lines of what has ended are written: for 0.3 s no log grew."""
+    before = None
+    while (now := log_sizes(logs)) != before:
+        before = now
+        time.sleep(0.3)
+
+
+def log_sizes(logs):
+    """A log that is renamed at this very moment has None, which is another size than the next one's."""
+    found = []
+    for name in ("tftp.jsonl", "http.jsonl"):
+        try:
+            found.append((logs / name).stat().st_size)
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
 def boot_all(folder, kills):
     """What is known in the end, by the container and by a program that reads anew; how often each was killed."""
     work, killed, said, chance = make_rack(folder), Counter(), [], random.Random(7)
@@ -129,17 +149,18 @@ def boot_all(folder, kills):
             child.stdin.write(word + "\n")
             child.stdin.flush()
 
+        turns = itertools.cycle(chance.sample(sorted(services), len(services)))
         end = time.monotonic() + 240
         while child.poll() is None and time.monotonic() < end:
             time.sleep(chance.uniform(0.2, 0.8))
             if not kills or child.poll() is not None:
                 continue
-            name = chance.choice(sorted(services))
+            name = next(turns)
             if name in ("tftp", "microhttp"):
                 held = said.count("held\n")
                 say("hold")
                 assert wait_for(lambda held=held: said.count("held\n") > held or child.poll() is not None)
-                time.sleep(0.2)  # the lines of what has ended are written
+                wait_for_quiet(work / "logs")
             services[name].kill()
             killed[name] += 1
             if name in ("tftp", "microhttp") and child.poll() is None:
