@@ -152,7 +152,7 @@ def boot_all(folder, kills):
         turns = itertools.cycle(chance.sample(sorted(services), len(services)))
         end = time.monotonic() + 240
         while child.poll() is None and time.monotonic() < end:
-            time.sleep(chance.uniform(0.2, 0.8))
+            time.sleep(chance.uniform(0.05, 0.3))
             if not kills or child.poll() is not None:
                 continue
             name = next(turns)
