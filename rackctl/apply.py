@@ -203,12 +203,16 @@ def _require_ports(folder: RackFolder, rack: Rack) -> None:
         remedy = "rack.yml: ipxe: {https: {port: ANOTHER}}"
         wanted.append(("microhttp", rack.ipxe.https.port, socket.SOCK_STREAM, remedy))
     for service, port, kind, remedy in wanted:
-        if f"{address}:{port}" in mine.get(service, ()) or host.port_is_free(address, port, kind):
+        if f"{address}:{port}" in mine.get(service, ()):
             continue
-        if other := engine.find_rack_on(f"{address}:{port}", folder.project):
+        try:
+            host.require_port(address, port, kind, remedy)
+        except BusyError as held:
+            other = engine.find_rack_on(f"{address}:{port}", folder.project)
+            if other is None:
+                raise
             remedy = f"rackctl down --rack {other}; or give this rack another address of the master"
-            raise BusyError(f"port {port} of {address} serves another rack, that of {other}", remedy=remedy)
-        host.require_port(address, port, kind, remedy)
+            raise BusyError(f"port {port} of {address} serves another rack, that of {other}", remedy=remedy) from held
 
 
 def bring_down(folder: RackFolder) -> bool:

@@ -1,8 +1,8 @@
 #!/bin/bash
 # prove.sh: boots one loader or medium of /files in a network of its own (run it with --network none): a bridge that has the
 # rack's server address, "the router's DHCP", and an HTTP server that answers whatever boot script is asked for. The console
-# goes to stdout; to stderr go `request: {json}` of each HTTP request, what the servers say, and with PROVE_COM2 at the end
-# `com2: ` and each line of a PC's second serial port. Ends once a script was asked for, with 0, or after PROVE_SECONDS with 1.
+# goes to stdout; to stderr go `request: {json}` of each HTTP request and what the servers say. Ends once a script was asked
+# for, with 0, or after PROVE_SECONDS with 1.
 set -uo pipefail
 
 ADDRESS=${PROVE_ADDRESS:?of the rack\'s server}
@@ -14,12 +14,7 @@ MAC=${PROVE_MAC:-52:54:00:1a:b0:0f}
 UNTAGGED=192.0.2   # RFC 5737, TEST-NET-1
 WORK=$(mktemp -d) || exit 1
 CHILDREN=()
-finish() {
-    kill "${CHILDREN[@]}" 2>/dev/null
-    [[ ! -s $WORK/com2 ]] || sed 's/^/com2: /' "$WORK/com2" >&2
-    rm -rf "$WORK"
-}
-trap finish EXIT
+trap 'kill "${CHILDREN[@]}" 2>/dev/null; rm -rf "$WORK"' EXIT
 trap 'exit 143' TERM
 # Lives as long as somebody holds our stdin open.
 { cat >/dev/null; kill -TERM $$; } <&0 2>/dev/null & CHILDREN+=($!)
@@ -87,7 +82,6 @@ start_machine() {
     local card=virtio-net-pci boot=order=n rom=''
     local -a args=(-m 512 -nographic -device virtio-rng-pci -S -monitor "unix:$WORK/monitor,server=on,wait=off"
         -chardev "stdio,id=console,signal=off,logfile=$WORK/console" -serial chardev:console)
-    [[ -z ${PROVE_COM2:-} ]] || args+=(-serial "file:$WORK/com2")
     local emulator=qemu-system-x86_64 ovmf=/usr/share/OVMF/OVMF
     [[ $KIND == net ]] || boot=order=c
     case $FIRMWARE in

@@ -153,22 +153,23 @@ class RackFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One rackctl at a time; the kernel frees the lock of one that was killed. Raises BusyError."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        with open(self.work / "lock", "w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as held:
-                raise BusyError(
-                    "another rackctl works on this rack",
-                    where=str(self.path),
-                    remedy="wait for it to end, then run again",
-                ) from held
+        handle = self._hold("lock")
+        if handle is None:
+            raise BusyError(
+                "another rackctl works on this rack",
+                where=str(self.path),
+                remedy="wait for it to end, then run again",
+            )
+        with handle:
             yield
 
     def take(self, role: str) -> IO[str] | None:
         """That role among the processes of this rack, as long as the file stays open; None while another has it."""
+        return self._hold(f"{role}.lock")
+
+    def _hold(self, name: str) -> IO[str] | None:
         self.work.mkdir(parents=True, exist_ok=True)
-        handle = open(self.work / f"{role}.lock", "a+")  # noqa: SIM115 open is what holds it
+        handle = open(self.work / name, "a+")  # noqa: SIM115 open is what holds it
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -67,7 +67,8 @@ def render_rack(
         key = hyphenate(node.mac) if node else DEFAULT
         config = render_config(rack, catalog.get(rack.os_of(node).name), name if node else None, key, inputs)
         files.update({f"http/config/{path}": content for path, content in config.files.items()})
-        configs |= {key} if config.files else set()
+        if config.files:
+            configs.add(key)
         if node and node.loader:
             own = swap_loaders(loaders, node.loader)
             artifacts |= {f"tftp/{key}/{loader}": digest for loader, digest in own.items()}

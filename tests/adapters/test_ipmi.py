@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from bmc_sims import PASSWORD, USER, Sim, running_sims
+from waiting import wait_for
 
 from rackctl.adapters.bmcprobe import find_driver
 from rackctl.adapters.imagebuild import build_image
@@ -41,13 +42,6 @@ def run(*orders: Order) -> list[Outcome]:
     found: list[Outcome] = []
     Ipmi(lambda _line: None).carry_out(orders, found.append)
     return sorted(found, key=lambda outcome: [order.node for order in orders].index(outcome.node))
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not (found := true()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return found
 
 
 def test_every_change_of_power(sim: Sim) -> None:

@@ -5,26 +5,19 @@ import json
 from pathlib import Path
 
 import pytest
+from own_os import MINIMAL
 from real_cli import assert_refused, run_cli
 
 from rackctl.core.cpio import Entry, flatten, read_initrd, write_cpio
 
-MINE = """\
-title: My OS
-about: Mine
-homepage: https://example.org/
-default: "1"
-index: {kind: fixed, version: "1"}
-artifacts: [{name: vmlinuz, role: kernel, url: "https://example.org/{version}/vmlinuz"}]
-"""
 FOLDER, FILE, LINK = 0o040755, 0o100644, 0o120777
 
 
 @pytest.fixture
 def rack(tmp_path: Path) -> Path:
     (tmp_path / "catalog").mkdir()
-    (tmp_path / "catalog" / "myos.yml").write_text(MINE)
-    (tmp_path / "catalog" / "k3os.yml").write_text(MINE.replace("My OS", "My K3"))
+    (tmp_path / "catalog" / "myos.yml").write_text(MINIMAL)
+    (tmp_path / "catalog" / "k3os.yml").write_text(MINIMAL.replace("My OS", "My K3"))
     (tmp_path / "rack.yml").write_text("server: {address: 127.0.69.4}\nos: {name: myos, version: '1'}\n")
     return tmp_path
 
@@ -36,7 +29,7 @@ def test_the_racks_own_catalog_adds_and_overrides_with_no_python(rack: Path) -> 
     assert run_cli("lint", cwd=rack).returncode == 0, "rack.yml may name it"
     good = run_cli("os", "validate", cwd=rack)
     assert good.returncode == 0 and good.stdout.count(" is good ") == 2
-    (rack / "catalog" / "myos.yml").write_text(MINE.replace("title", "titel"))
+    (rack / "catalog" / "myos.yml").write_text(MINIMAL.replace("title", "titel"))
     assert_refused(run_cli("os", "validate", cwd=rack), 2, "catalog/myos.yml:1", "did you mean 'title'?")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from waiting import wait_for
 
 RACKCTL = Path(sys.executable).with_name("rackctl")
 T0 = time.time() - 3000
@@ -74,15 +75,6 @@ class Said:
         """All of it, after the program's end."""
         self.reader.join(60)
         return "".join(self.lines)
-
-
-def wait_for(found, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if result := found():
-            return result
-        time.sleep(0.1)
-    return found()
 
 
 def end(child):

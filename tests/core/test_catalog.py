@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from own_os import MINIMAL
 
 from rackctl.adapters.fetch import Store, Upstream
 from rackctl.core.bootscript import render_boot_script
@@ -33,14 +34,6 @@ VERSIONS = {
     "ubuntu": "24.04.3",
 }
 CONFIGS = ("debian", "flatcar", "rancheros", "ubuntu")
-MINIMAL = """\
-title: My OS
-about: Mine
-homepage: https://example.org/
-default: "1"
-index: {kind: fixed, version: "1"}
-artifacts: [{name: vmlinuz, role: kernel, url: "https://example.org/{version}/vmlinuz"}]
-"""
 
 
 @pytest.mark.parametrize("name", Catalog().names())

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -84,11 +83,3 @@ def running(service, work, env=(), words=(), network="bridge"):
         yield Service(name, work)
     finally:
         docker("rm", "-f", name, check=False)
-
-
-def wait_for(what, limit=60.0):
-    """Until `what()` is true; its last value."""
-    end = time.monotonic() + limit
-    while not (found := what()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return found

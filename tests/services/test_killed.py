@@ -19,9 +19,10 @@ from pathlib import Path
 
 import netlab
 import pytest
+from waiting import wait_for
 
 from rackctl.core.statustree import read_code
-from services import docker, make_work, running, wait_for
+from services import docker, make_work, running
 from services.machines import INITRD, KERNEL, LOADER
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.serial]

@@ -6,11 +6,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from waiting import wait_for
 
 from rackctl.adapters.logs import Log
 from rackctl.core.events import Stage
 from rackctl.core.httplog import parse_http_line
-from services import docker, make_work, running, wait_for
+from services import docker, make_work, running
 
 pytestmark = pytest.mark.engine
 MAC = "52-54-00-12-34-56"

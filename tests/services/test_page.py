@@ -12,12 +12,13 @@ from pathlib import Path
 import chromium
 import pytest
 from chromium import browse
+from waiting import wait_for
 
 from rackctl.adapters.imagebuild import build_image
 from rackctl.core.events import Stage
 from rackctl.core.status import Known
 from rackctl.follow import Follower, write_aside
-from services import docker, make_work, running, wait_for
+from services import docker, make_work, running
 
 pytestmark = pytest.mark.engine
 TOP = Path(__file__).parents[2]

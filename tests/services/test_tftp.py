@@ -1,11 +1,12 @@
 """The tftp service's log: written, rotated, and whole after a kill."""
 
 import pytest
+from waiting import wait_for
 
 from rackctl.adapters.logs import Log
 from rackctl.adapters.probe import read_tftp
 from rackctl.core.tftplog import parse_tftp_line
-from services import make_work, running, wait_for
+from services import make_work, running
 
 pytestmark = pytest.mark.engine
 

@@ -64,11 +64,13 @@ def _by_machine(rendered: list[Finding], moved: list[Finding], inputs: Inputs) -
     """Machine, as in URLs, -> what is said of its config, with the place where it is to be mended."""
     found: dict[str, list[str]] = {}
     for one, source in zip(rendered, hide_secrets(moved, inputs), strict=True):
+        if not one.file.startswith("http/config/"):
+            continue
         machine = one.file.removeprefix("http/config/").partition("/")[0].partition(".")[0]
         lines = found.setdefault(machine, [])
-        if one.file.startswith("http/config/") and len(lines) < _SHOWN:
+        if len(lines) < _SHOWN:
             lines.append(f"{source.where}: {one.code}: {source.message}")
-    return {machine: lines for machine, lines in found.items() if lines}
+    return found
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
