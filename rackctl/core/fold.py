@@ -53,13 +53,14 @@ class Boot:
     """A boot being folded. `cached` is for who judges it: emptied by every further event."""
 
     __slots__ = (
-        "again", "cached", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader",
+        "again", "cached", "came", "done", "ended", "facts", "failure", "furthest", "inventory", "ip", "last", "loader",
         "loads", "local", "looped", "mac", "reached", "stages", "started",
     )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
         self.mac, self.ip, self.started = event.mac, event.ip, event.start
         self.last = event.time
+        self.came = event.time  # the last sign that it goes on, which a loader's further question for an address is not
         self.reached: Stage | None = None  # the furthest stage that came whole
         self.furthest = Stage.POWER  # the furthest that was tried
         self.done = False  # the system came up
@@ -87,6 +88,8 @@ class Boot:
         self.cached = None
         if time > self.last:
             self.last = time
+        if time > self.came and (stage is not _DHCP or self.furthest <= _DHCP):
+            self.came = time
         if stage is _INVENTORY:
             self.inventory = time
             return

@@ -178,8 +178,9 @@ def _verdict(boot: Boot, now: float, allowed: Mapping[Stage, float]) -> tuple[st
     after = "a transfer that did not finish" if reached is None else stage_name(reached)
     if boot.ended is not None:
         return "stuck", missing, f"after {after} the machine started again, {stage_name(missing)} never came"
-    if now - boot.last > limit:
-        return "stuck", missing, f"silent for {now - boot.last:.0f} s after {after} ({limit:.0f} s are allowed)"
+    if (quiet := now - boot.came) > limit:
+        what = "silent" if boot.last <= boot.came else "it asked for an address and for nothing else"
+        return "stuck", missing, f"{what} for {quiet:.0f} s after {after} ({limit:.0f} s are allowed)"
     return "running", None, ""
 
 

@@ -76,3 +76,14 @@ def test_the_dhcp_stage_is_the_firmwares_not_that_of_ipxe_after_it():
     ]
     [timeline] = fold_events(events, 1008.0)
     assert {stage.name: stage.end for stage in timeline.stages} == {"dhcp": 1000.0, "loader": 1001.0, "script": 1007.0}
+
+
+def test_a_loader_that_asks_for_addresses_alone_is_not_on_its_way():
+    """Where rackctl sees DHCP: iPXE asks once a round, for minutes; so is a late line of the firmware."""
+    asks = [Event(1000.0 + 40 * n, Stage.DHCP, MAC, IP, True, {"kind": "DHCPACK"}) for n in range(4)]
+    events = [asks[0], Event(1001.0, Stage.LOADER, None, IP, True, {"file": "undionly.kpxe"}), *asks[1:]]
+    [timeline] = fold_events([event for event in events if event.time < 1062], 1062.0)
+    assert (timeline.verdict, timeline.missing) == ("stuck", Stage.SCRIPT)
+    assert timeline.reason == "it asked for an address and for nothing else for 61 s after loader (60 s are allowed)"
+    [timeline] = fold_events([*events, Event(1121.0, Stage.SCRIPT, MAC, IP, True)], 1122.0)
+    assert timeline.verdict == "running"  # it came through all the same
