@@ -38,18 +38,21 @@ def test_a_router_with_our_settings_boots_bios_and_uefi(bench: Bench, kind: str)
     assert found == {"bios": f"{bench.net}.21", "uefi": f"{bench.net}.22"}
 
 
-def test_a_proxy_beside_a_router_boots_bios_uefi_and_http(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("kind", "machines"),
+    [("dhcpd", ["bios", "uefi"]), ("kea", ["bios", "uefi"]), ("dnsmasq", ["bios", "uefi", "http"])],
+)
+def test_a_proxy_beside_a_router_boots_bios_uefi_and_http(bench: Bench, kind: str, machines: list[str]) -> None:
     """To the check-in. BIOS: QEMU's option ROM is a foreign iPXE, which ours takes over from."""
     bench.up("proxy")
-    before = len((bench.folder.logs / "tftp.jsonl").read_text())
-    with bench.serve("dnsmasq", PLAIN["dnsmasq"]):
-        found = bench.boot("bios", "uefi", "http")
-    loaded = [
-        line for line in (bench.folder.logs / "tftp.jsonl").read_text()[before:].splitlines() if "sent /srv" in line
-    ]
-    assert any(f" to {found['bios']}" in line for line in loaded)
-    assert any(f" to {found['uefi']}" in line for line in loaded)
-    assert not any(f" to {found['http']}" in line for line in loaded), "HTTP boot needs no TFTP"
+    log = bench.folder.logs / "tftp.jsonl"
+    before = len(log.read_text())
+    with bench.serve(kind, PLAIN[kind]):
+        found = bench.boot(*machines)
+    loaded = [line for line in log.read_text()[before:].splitlines() if "sent /srv" in line]
+    # HTTP boot needs no TFTP
+    by_tftp = {machine for machine in machines if any(f" to {found[machine]}" in line for line in loaded)}
+    assert by_tftp == set(machines) - {"http"}
 
 
 def test_the_server_boots_bios_and_uefi_with_their_addresses_and_names(bench: Bench) -> None:
