@@ -1,7 +1,13 @@
 """How downloads go: side by side, by back-off with jitter, by the environment's proxy, told in lines."""
 
+import shutil
+import socket
+import socketserver
+import ssl
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +55,63 @@ def test_the_proxy_of_the_environment_is_asked(hub: GitHub, tmp_path: Path, monk
         proxy.shutdown()
     assert found.path.read_bytes() == KERNEL
     assert [path for path, _ in proxy.asked] == [url] and not hub.asked
+
+
+@contextmanager
+def tunnel_to(port: int) -> Iterator[tuple[str, list[str]]]:
+    """The URL of a proxy that takes CONNECT alone and leads every name to this port here; what it was asked."""
+    asked: list[str] = []
+
+    class Tunnel(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline().decode().strip())
+            while self.rfile.readline().strip():
+                pass
+            with socket.create_connection(("127.0.0.1", port)) as there:
+                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=copy, args=(there, self.connection), daemon=True)
+                back.start()
+                copy(self.connection, there)
+                back.join()
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                target.sendall(chunk)
+            target.shutdown(socket.SHUT_WR)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", asked
+        proxy.shutdown()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here to make a certificate")
+def test_https_goes_through_the_proxy_by_connect_and_is_verified(
+    hub: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, cert, key = "upstream.invalid", tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=DNS:upstream.invalid"
+    subprocess.run([*words.split(), "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    hub.socket = context.wrap_socket(hub.socket, server_side=True)
+    hub.files["k"] = KERNEL
+    with tunnel_to(hub.server_port) as (proxy, asked):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+        def fetch() -> bytes:
+            url = f"https://{name}/objects/k"
+            found = fetch_file(url, Store(tmp_path), name="k", report=lambda _line: None, expect_sha256=sha(KERNEL))
+            return found.path.read_bytes()
+
+        with pytest.raises(FetchError, match="certificate does not convince"):
+            fetch()  # a proxy that looks inside, whose CA this machine does not know
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
+        assert fetch() == KERNEL
+    assert set(asked) == {f"CONNECT {name}:443 HTTP/1.1"}
+    assert hub.paths() == ["/objects/k"]
 
 
 def test_the_files_of_a_release_come_side_by_side(hub: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
