@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,8 +108,20 @@ def _read_trust(folder: RackFolder, settings: IpxeSettings) -> list[bytes]:
 
 
 def _read_certificates(folder: RackFolder, name: str) -> list[bytes]:
+    from cryptography.x509 import load_pem_x509_certificate  # for those who trust a CA of their own
+
     raw = _read(folder, name, "trust")
-    found = [_BEGIN + rest.partition(_END)[0] + _END + b"\n" for rest in raw.split(_BEGIN)[1:]]
+    found = []
+    for number, rest in enumerate(raw.split(_BEGIN)[1:], 1):
+        body, end, _ = rest.partition(_END)
+        found.append(_BEGIN + body + _END + b"\n")
+        try:
+            load_pem_x509_certificate(found[-1] if end else b"")
+        except ValueError as wrong:
+            message = f"certificate {number} in it {'cannot be read' if end else 'has no -----END CERTIFICATE-----'}"
+            raise ConfigError(
+                message, f"{folder.path / name}", f"openssl x509 -in {name} -noout -text says what is wrong with it"
+            ) from wrong
     if not found:
         raise ConfigError("has no certificate in PEM form in it", f"{folder.path / name}", "it begins with -----BEGIN")
     return found
@@ -138,7 +151,10 @@ def _read_patches(folder: RackFolder, settings: IpxeSettings) -> dict[str, dict[
 def _read(folder: RackFolder, name: str, key: str) -> bytes:
     file: Path = folder.path / name
     try:
-        if file.stat().st_size > _MOST:
+        about = file.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would never end
+            raise ConfigError("is not a file", str(file), f"rack.yml: ipxe.{key} names it")
+        if about.st_size > _MOST:
             raise ConfigError(f"larger than {_MOST} bytes", str(file), f"rack.yml: ipxe.{key} names it")
         return file.read_bytes()
     except OSError as wrong:

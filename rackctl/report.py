@@ -12,6 +12,7 @@ from rackctl.core.adopt import add_nodes
 from rackctl.core.diagnosis import Context
 from rackctl.core.model import Rack, parse_mac
 from rackctl.core.status import Known
+from rackctl.core.timeline import Timeline
 from rackctl.errors import ConfigError
 from rackctl.follow import Follower, read_known, write_aside
 
@@ -47,6 +48,13 @@ def take_status(folder: RackFolder) -> dict[str, object]:
         return follower.write(time.time(), events, live=False)
 
 
+def take_timelines(folder: RackFolder) -> list[Timeline]:
+    """Every boot that the logs still tell of, the earliest first."""
+    follower = follow(folder, folder.read_rack())
+    follower.read(_NOW)
+    return follower.timelines(time.time())
+
+
 def find_unknown(folder: RackFolder) -> list[str]:
     """MACs of the machines that checked in and are not in rack.yml, in the order of their first boot."""
     rack = folder.read_rack()
@@ -73,7 +81,7 @@ def write_nodes(folder: RackFolder, nodes: Mapping[str, str]) -> None:
     with folder.lock():
         text = file.read_bytes().decode()
         mode = file.stat().st_mode & 0o777
-        write_aside(file.resolve(), add_nodes(text, nodes, str(file)).encode(), mode=mode)
+        write_aside(file.resolve(), add_nodes(text, nodes, str(file), folder.catalog()).encode(), mode=mode)
 
 
 def find_context(folder: RackFolder, rack: Rack, mac: str) -> Context:

@@ -19,7 +19,7 @@ from rackctl.adapters.folder import RackFolder
 from rackctl.adapters.proc import run
 from rackctl.core.mask import mask_text
 from rackctl.errors import RackError
-from rackctl.report import take_status
+from rackctl.report import take_status, take_timelines
 from rackctl.selftest import ask_services
 
 LOG_BYTES = 4 * 2**20  # the end of each log
@@ -41,8 +41,9 @@ def collect(folder: RackFolder) -> dict[str, bytes]:
     files = {"versions.txt": text(_versions)}
     for name in ("rack.yml", "rack.lock"):
         if (folder.path / name).is_file():
-            files[name] = text((folder.path / name).read_text)
+            files[name] = text(partial((folder.path / name).read_text, errors="replace"))
     files["status.json"] = text(lambda: json.dumps(take_status(folder), indent=1))
+    files["timelines.json"] = text(lambda: json.dumps([one.to_json() for one in take_timelines(folder)], indent=1))
     files["self-test.txt"] = text(lambda: "\n".join(_self_test(folder)) + "\n")
     for row in _services(folder):
         who = f"docker/{row.service}"

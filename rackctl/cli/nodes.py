@@ -93,6 +93,8 @@ def adopt(
     taken = folder.read_rack().nodes
     if everyone == bool(mac):
         raise ConfigError("name one MAC, or --all", remedy="rackctl nodes lists the machines")
+    if everyone and name:
+        raise ConfigError("--name is for one machine", remedy="--pattern 'name{n}' gives each of --all its name")
     if everyone:
         wanted = name_nodes(report.find_unknown(folder), pattern, taken)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +28,12 @@ def support_bundle(
     from rackctl.support import collect, write_archive
 
     file = output or Path(time.strftime("rackctl-support-%Y%m%d-%H%M%S.tar.gz"))
-    if file.exists():
+    if os.path.lexists(file):  # a link that leads nowhere too
         raise ConfigError("the file is there already", where=str(file), remedy="name another with --output")
+    if not file.parent.is_dir():
+        raise ConfigError(
+            "there is no such folder", where=str(file.parent), remedy="make it, or name another with --output"
+        )
     files = collect(RackFolder(rack))
     for name, content in sorted(files.items()):
         say(f"  {len(content):>9}  {name}")

@@ -10,15 +10,15 @@ from urllib.parse import quote
 MASK = "***"
 LEAST = 4  # shorter values would mask half of the text
 _NAMES = (
-    r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|private[_-]?key|psk|credentials?|community|authorization)"
-    r"[\w.-]*"
+    r"(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|private[_-]?key|psk|credentials?|community|authorization)"
 )
+# Each word is read once, from its beginning: machines send words of 64 kB, and to try each of their ends takes minutes.
 _PAIR = re.compile(
-    rf"""(?P<head>(?<![\w.-])["']?{_NAMES}["']?\s*[:=]\s*)(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s,;&}}\]"']+)""",
+    rf"""(?P<head>(?<![\w.-])["']?(?=[\w.-]*?{_NAMES})[\w.-]++["']?\s*+[:=]\s*+)(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s,;&}}\]"']+)""",
     re.IGNORECASE,
 )
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
-_USERINFO = re.compile(r"(\w+://[^\s/:@]+):[^\s/@]+@")
+_USERINFO = re.compile(r"(?<!\w)(\w++://[^\s/:@]+):[^\s/@]+@")
 _HASH = re.compile(r"\$(?:1|2[aby]|5|6|y|argon2\w*)\$[./A-Za-z0-9$=,+-]{8,}")  # crypt(5)
 
 

@@ -30,13 +30,15 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 def parse_mac(text: str) -> str:
     """A MAC in colon form, lower case, from `aa:bb:..`, `aa-bb-..`, `aabb.ccdd.eeff` or twelve digits.
 
-    Raises ValueError for anything else, and for multicast addresses, which no card has.
+    Raises ValueError for anything else, and for multicast addresses and zeros alone, which no card has.
     """
     digits = re.sub(r"[:.\-]", "", text.strip().lower())
     if not _MAC_DIGITS.fullmatch(digits):
         raise ValueError(f"{text!r} is not a MAC address; it has six pairs of hex digits, like 52:54:00:12:34:56")
     if int(digits[:2], 16) & 1:
         raise ValueError(f"{text!r} is a multicast address; no network card has it")
+    if not int(digits, 16):
+        raise ValueError(f"{text!r} is the address of no network card; is it one whose firmware lost its own?")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 

@@ -97,7 +97,8 @@ def test_a_support_bundle_is_listed_first_and_holds_no_secret(rack: Rig, tmp_pat
         held = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive}
         files = {name: opened.read().decode() for name, opened in held.items() if opened}
     key = JOINER.replace(":", "-")
-    wanted = {"versions.txt", "rack.yml", "status.json", "self-test.txt", f"tree/http/config/{key}",
+    wanted = {"versions.txt", "rack.yml", "status.json", "timelines.json", "self-test.txt",
+              f"tree/http/config/{key}",
               f"tree/http/boot/{key}.ipxe", "logs/http.jsonl", "logs/tftp.jsonl", "docker/microhttp.inspect.json",
               "docker/tftp.log", "docker/status.inspect.json"}  # fmt: skip
     assert wanted <= set(files)

@@ -57,17 +57,24 @@ def test_a_command_is_known_by_what_rack_yml_turns_on_and_off(rack: Path) -> Non
         ("{script: boot/none.ipxe}", "boot/none.ipxe: cannot be read: No such file"),
         ("{https: true, trust: [certs/ca.pem]}", "certs/ca.pem: cannot be read: No such file"),
         ("{trust: [boot/mine.ipxe]}", "boot/mine.ipxe: has no certificate in PEM form"),
+        ("{trust: [boot/cut.pem]}", "boot/cut.pem: certificate 1 in it has no -----END CERTIFICATE-----"),
+        ("{trust: [boot/bad.pem]}", "boot/bad.pem: certificate 1 in it cannot be read"),
+        ("{trust: [boot/pipe]}", "boot/pipe: is not a file"),
+        ("{script: boot/pipe}", "boot/pipe: is not a file"),
         ("{patches: none}", "rack.yml: ipxe.patches: there is no folder none"),
         ("{patches: boot}", "boot/ipxe.exe: there is no target 'ipxe.exe'"),
         ("{commands: {nslokup: true}}", "rack.yml:2:19: "),
         ("{protocols: {htps: true}}", "rack.yml:2:20: "),
     ],
-    ids=["script", "ca", "no-pem", "patches", "target", "command", "protocol"],
+    ids=["script", "ca", "no-pem", "pem-cut", "pem-bad", "ca-pipe", "pipe", "patches", "target", "command", "protocol"],
 )
 def test_what_rack_yml_names_wrongly(rack: Path, ipxe: str, says: str) -> None:
     write(rack, ipxe)
     (rack / "boot/ipxe.exe").mkdir()
     (rack / "boot/ipxe.exe/a.patch").write_text("x")
+    (rack / "boot/cut.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n")
+    (rack / "boot/bad.pem").write_text("-----BEGIN CERTIFICATE-----\nnot base64 !!\n-----END CERTIFICATE-----\n")
+    os.mkfifo(rack / "boot/pipe")
     assert_refused(run_cli("build-ipxe", cwd=rack, env=NO_ENGINE), 2, says)
     assert not (rack / "secrets").exists(), "no CA is made for a build that cannot be"
 

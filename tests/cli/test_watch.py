@@ -282,7 +282,8 @@ def test_all_that_checked_in_are_adopted(rack):
     assert after.startswith(before) and after.count("mac:") == 4 and "00:03" not in after
     assert "no unknown machine" in run(rack, "nodes", "adopt", "--all")
     for words in (["../../x"], ["52:54:00:00:00:01"], ["52:54:00:00:00:09", "--name", "../x"], [],
-                  ["52:54:00:00:00:09", "--all"], ["52:54:00:00:00:09", "--name", "m01"]):  # fmt: skip
+                  ["52:54:00:00:00:09", "--all"], ["--all", "--name", "m09"], ["00:00:00:00:00:00"],
+                  ["52:54:00:00:00:09", "--name", "m01"]):  # fmt: skip
         run(rack, "nodes", "adopt", *words, want=2)
     assert (rack / "rack.yml").read_text() == after
     assert "52:54:00:00:00:02" in run(rack, "nodes") and os.listdir(rack / ".rackctl/inventory") == []

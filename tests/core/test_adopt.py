@@ -1,12 +1,14 @@
 """rack.yml edited by `adopt`: every byte that was there stays."""
 
 import difflib
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rackctl.core.adopt import add_nodes, name_nodes
+from rackctl.core.catalog import Catalog
 from rackctl.core.load import parse_rack
 from rackctl.core.starter import render_starter
 from rackctl.errors import ConfigError
@@ -37,10 +39,44 @@ def test_only_lines_are_added(text):
     assert add_nodes(text, {}) == text
 
 
-def test_a_flow_map_is_edited_too():
-    out = add_nodes(HEAD + "nodes: {a: {mac: '52:54:00:00:00:01'}}  # all\n", NEW)
-    assert out.startswith(HEAD) and "# all" in out
-    assert list(parse_rack(out).nodes) == ["a", "n7", "n8"]
+ADDED = 'n7: {mac: "52:54:00:00:00:07"}, n8: {mac: "52:54:00:00:00:08"}'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "nodes: {a: {mac: '52:54:00:00:00:01'}}   # all",
+            f"nodes: {{a: {{mac: '52:54:00:00:00:01'}}, {ADDED}}}   # all",
+        ),
+        (
+            'nodes: {a: {mac: "52:54:00:00:00:01"},  # one\n  }',
+            f'nodes: {{a: {{mac: "52:54:00:00:00:01"}}, {ADDED},  # one\n  }}',
+        ),
+        ("nodes:  ~   # none yet", f"nodes:  {{{ADDED}}}   # none yet"),
+    ],
+    ids=["a line", "a comma at the end", "null"],
+)
+def test_a_flow_map_is_edited_in_place(before: str, after: str) -> None:
+    """Not a byte besides: the spaces of other keys, quotes, comments."""
+    tail = "\nunknown:   discover # keep\n"
+    out = add_nodes(HEAD + before + tail, NEW)
+    assert out == HEAD + after + tail
+    assert list(parse_rack(out).nodes)[-2:] == ["n7", "n8"]
+
+
+@pytest.mark.parametrize("text", RACKS.values(), ids=RACKS)
+def test_the_ends_of_lines_stay_those_of_the_file(text):
+    out = add_nodes(text.replace("\n", "\r\n"), NEW)
+    assert out == add_nodes(text, NEW).replace("\n", "\r\n")
+
+
+def test_a_rack_whose_os_is_its_own():
+    own = Catalog({"mine": (files("rackctl") / "catalog" / "local.yml").read_text()})
+    text = HEAD + "os: {name: mine, version: builtin}\n"
+    assert list(parse_rack(add_nodes(text, NEW, catalog=own), catalog=own).nodes) == list(NEW)
+    with pytest.raises(ConfigError, match="no OS 'mine'"):
+        add_nodes(text, NEW)
 
 
 @pytest.mark.parametrize("nodes", [{"a": "52:54:00:00:00:09"}, {"n": "52:54:00:00:00:01"}, {"A b": "52:54:00:00:00:09"},
@@ -53,7 +89,7 @@ def test_a_taken_or_wrong_name_or_mac_changes_nothing(nodes):
 def test_names_by_a_pattern():
     macs = [f"52:54:00:00:00:1{n}" for n in range(3)]
     assert list(name_nodes(macs, "n{n:02}", {"n02"})) == ["n01", "n03", "n04"]
-    for wrong in ("n", "n{x}", "n{n", "{}"):
+    for wrong in ("n", "n{x}", "n{n", "{}", "n{n.x}", "n{n[0]}"):
         with pytest.raises(ConfigError):
             name_nodes(macs, wrong, set())
 
