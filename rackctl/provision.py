@@ -66,7 +66,7 @@ class Provision:
         self.watch = watch
         self.serve = serve
         self.loaders: dict[str, Loader] = {}
-        self.starting: set[str] = set()
+        self.starting: dict[str, int] = {}
         self.arrived: SimpleQueue[Run | Outcome] = SimpleQueue()
         self.runs: dict[str, Run] = {}
         self.endings: dict[str, Ending] = {}
@@ -133,10 +133,11 @@ class Provision:
                 room = options.parallel - len(self.runs)
                 if starting is None and self.queue and room > 0:
                     batch, self.queue = self.queue[:room], self.queue[room:]
-                    self.starting = {node for node, _ in batch}
+                    self.starting = dict(batch)
                     starting = pool.submit(self._start, batch, options.stagger)
                 if starting is not None and starting.done():
-                    starting.result()
+                    self._take()
+                    self._end_start(starting)
                     starting = None
                 self._take()
                 # Before the logs are read: silence is what they do not tell until then, however long reading takes.
@@ -146,6 +147,18 @@ class Provision:
                 events = sorted([*events, *fresh], key=lambda event: event.time) if fresh else events
                 self._look(events, now)
                 time.sleep(_TICK)
+
+    def _end_start(self, starting: Future[None]) -> None:
+        """Machines that could not be started end here; those that are on their way are followed all the same."""
+        try:
+            starting.result()
+        except RackError as wrong:
+            for node, tries in self.starting.items():
+                self.endings[node] = Ending(
+                    node, "failed", 0.0, "power-on", wrong.message, wrong.remedy, tries=tries,
+                    loader=self.loaders.get(node),
+                )  # fmt: skip
+            self.starting = {}
 
     def _start(self, batch: Sequence[tuple[str, int]], stagger: float) -> None:
         """Boot device, then power. What a machine cannot do of the first is told, and it is started all the same."""
@@ -211,7 +224,7 @@ class Provision:
         """What the thread that starts machines has to tell."""
         while not self.arrived.empty():
             one = self.arrived.get()
-            self.starting.discard(one.node)
+            self.starting.pop(one.node, None)
             if isinstance(one, Run):
                 self.runs[one.node] = one
                 self.watch(one, None)

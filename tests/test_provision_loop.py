@@ -15,6 +15,7 @@ from rackctl.core.load import parse_rack
 from rackctl.core.power import Fault, Outcome, Verb
 from rackctl.core.provision import Run
 from rackctl.core.timeline import SILENCE
+from rackctl.errors import EngineError
 from rackctl.power import Request
 from rackctl.provision import Options, Provision
 
@@ -212,3 +213,20 @@ def test_a_bmc_that_refuses_ends_its_machine_alone(tmp_path: Path) -> None:
     machines.carry_out = refusing  # type: ignore[method-assign]
     endings, _ = work.carry_out(["n1", "n2"], Options())
     assert [(one.state, one.stage) for one in endings] == [("up", ""), ("failed", "power-on")]
+
+
+def test_a_start_that_breaks_ends_its_machines_and_the_others_are_followed(tmp_path: Path) -> None:
+    work, machines = provision(tmp_path, lambda machines, node, _start: come_up(machines, node))
+    whole = machines.carry_out
+
+    def breaking(nodes: Sequence[str], request: Request, watch: Callable[[Outcome], None]) -> tuple[Outcome, ...]:
+        if request.verb is not Verb.CYCLE:
+            return whole(nodes, request, watch)
+        whole(nodes[:1], request, watch)
+        raise EngineError("the engine is gone", remedy="start it")
+
+    machines.carry_out = breaking  # type: ignore[method-assign]
+    endings, stopped = work.carry_out(["n1", "n2"], Options())
+    assert not stopped
+    assert [(one.node, one.state) for one in endings] == [("n1", "up"), ("n2", "failed")]
+    assert (endings[1].stage, endings[1].text, endings[1].remedy) == ("power-on", "the engine is gone", "start it")

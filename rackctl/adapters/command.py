@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from rackctl.adapters.proc import run
+from rackctl.adapters.proc import CANNOT_START, run
 from rackctl.adapters.stepping import run_orders
 from rackctl.core.power import BmcFault, Fault, Order, Outcome, Verb, Watch
 from rackctl.errors import PowerError
@@ -38,9 +38,9 @@ class _Machine:
         except PowerError as wrong:
             if "did not end within" in wrong.message:
                 raise BmcFault(Fault.TIMEOUT, wrong.message) from wrong
-            raise BmcFault(
-                Fault.LOCAL if "is not installed" in wrong.message else Fault.REFUSED, wrong.message
-            ) from wrong
+            if "is not installed" in wrong.message or CANNOT_START in wrong.message:
+                raise BmcFault(Fault.LOCAL, f"{wrong.message}: {wrong.remedy}") from wrong
+            raise BmcFault(Fault.REFUSED, wrong.message) from wrong
 
     def close(self) -> None:
         pass

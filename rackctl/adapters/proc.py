@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,24 @@ from pathlib import Path
 from typing import IO
 
 from rackctl.errors import EngineError, RackError
+
+CANNOT_START = "cannot be started"  # what the driver `command` knows such a fault by
+
+
+def _unstarted(
+    program: str,
+    wrong: OSError,
+    error: type[RackError] = EngineError,
+    remedy: str = "",
+) -> RackError:
+    """Why the program did not even begin, and what helps."""
+    if wrong.filename not in (None, program):  # the folder to start it in
+        return error(f"{program} {CANNOT_START}: {wrong.strerror}: {wrong.filename}", remedy=remedy)
+    # A file that is there and "not found" lacks its interpreter.
+    if isinstance(wrong, FileNotFoundError) and not ("/" in program and os.path.lexists(program)):
+        return error(f"{program} is not installed", remedy=remedy or f"install {program}")
+    chmod = f"chmod +x {shlex.quote(program)}; its first line names its interpreter"
+    return error(f"{program} {CANNOT_START}: {wrong.strerror or wrong}", remedy=chmod)
 
 
 def run(
@@ -47,8 +66,8 @@ def run(
             env={**os.environ, **(env or {})},
             check=False,
         )
-    except FileNotFoundError as absent:
-        raise error(f"{argv[0]} is not installed", remedy=remedy or f"install {argv[0]}") from absent
+    except OSError as wrong:
+        raise _unstarted(argv[0], wrong, error, remedy) from wrong
     except subprocess.TimeoutExpired as late:
         raise error(f"{shown} did not end within {timeout:g} s", remedy=remedy) from late
     if done.returncode:
@@ -71,8 +90,8 @@ def stream(
         child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
             list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd
         )
-    except FileNotFoundError as absent:
-        raise error(f"{argv[0]} is not installed", remedy=remedy or f"install {argv[0]}") from absent
+    except OSError as wrong:
+        raise _unstarted(argv[0], wrong, error, remedy) from wrong
     with child:
         assert child.stdout is not None  # noqa: S101 PIPE was asked for
         for raw in child.stdout:
@@ -95,8 +114,8 @@ def leashed(argv: Sequence[str], stdout: Path, stderr: Path, *, grace: float = 3
             child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
                 list(argv), stdin=subprocess.PIPE, stdout=out, stderr=err, start_new_session=True
             )
-        except FileNotFoundError as absent:
-            raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+        except OSError as wrong:
+            raise _unstarted(argv[0], wrong) from wrong
     assert child.stdin is not None  # noqa: S101 PIPE was asked for
     try:
         yield lambda: child.poll() is None
@@ -135,8 +154,8 @@ def talking(argv: Sequence[str]) -> Iterator[Pipes]:
             child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
                 list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, start_new_session=True
             )
-        except FileNotFoundError as absent:
-            raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+        except OSError as wrong:
+            raise _unstarted(argv[0], wrong) from wrong
         assert child.stdin is not None and child.stdout is not None  # noqa: S101 PIPE was asked for
 
         def wait(seconds: float) -> int:
@@ -167,8 +186,8 @@ def attach(argv: Sequence[str], first: bytes, on_output: Callable[[bytes], None]
         child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
             list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
-    except FileNotFoundError as absent:
-        raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+    except OSError as wrong:
+        raise _unstarted(argv[0], wrong) from wrong
     assert child.stdin is not None and child.stdout is not None  # noqa: S101 PIPE was asked for
     try:
         if before is not None:
@@ -218,6 +237,6 @@ def start_detached(argv: Sequence[str], log: Path) -> int:
             child = subprocess.Popen(  # noqa: S603 argv is a list, never a shell line
                 list(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
-        except FileNotFoundError as absent:
-            raise EngineError(f"{argv[0]} is not installed", remedy=f"install {argv[0]}") from absent
+        except OSError as wrong:
+            raise _unstarted(argv[0], wrong) from wrong
     return child.pid

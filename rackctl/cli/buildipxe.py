@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say
+from rackctl.cli.out import say, teller
 
 if TYPE_CHECKING:
     from rackctl.adapters.ipxe import IpxeBuild
@@ -40,7 +39,7 @@ def build_ipxe(
     from rackctl.ipxeprove import prove_build
     from rackctl.macbuild import add_mac_loaders
 
-    tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
+    tell = teller(as_json)
     folder = RackFolder(rack)
     found = folder.read_rack()
     wanted = choose_targets(target or (), needed_targets(found))

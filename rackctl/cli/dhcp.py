@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say
+from rackctl.cli.out import say, teller
 from rackctl.errors import ConfigError, ServeError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def audit(
     folder = RackFolder(rack)
     parsed = folder.read_rack()
     engine.check_engine()
-    tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
+    tell = teller(as_json)
     image = imagebuild.build_image("tftp", tell)
     played = parsed.nodes[mac].mac if mac in parsed.nodes else _mac(mac)
     tell("asking as eight kinds of client; a server may take some seconds to answer")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_stages, show_timeline
+from rackctl.cli.out import say, show_stages, show_timeline, teller
 
 if TYPE_CHECKING:
     from rackctl.adapters.lab import Network
@@ -164,7 +163,7 @@ def boot(
     _check_clock(clock)
     engine.check_engine()
     trial.require_services(folder)
-    tell = (lambda line: print(line, file=sys.stderr)) if as_json else say
+    tell = teller(as_json)
     mac = trial.choose_mac(found, node, os, firmware.value)
     machine = Machine(
         mac=mac,

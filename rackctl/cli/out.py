@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -24,6 +25,11 @@ def say(line: str) -> None:
 def plain(text: str) -> str:
     """The text with `?` for what no terminal should be told by a server or a machine: escape sequences and the like."""
     return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+
+
+def teller(as_json: bool) -> Callable[[str], None]:
+    """What takes lines on progress: stdout, or stderr where stdout is one JSON object."""
+    return (lambda line: print(plain(line), file=sys.stderr)) if as_json else say
 
 
 def show_bytes(size: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say
+from rackctl.cli.out import teller
 
 if TYPE_CHECKING:
     from rackctl.core.power import Outcome
     from rackctl.power import Power, Request
+
+_HOUR = 3600
 
 bmc = typer.Typer(no_args_is_help=True, help="The machines' management controllers.")
 app.add_typer(bmc, name="bmc")
@@ -25,6 +28,16 @@ app.add_typer(bmc, name="bmc")
 NodesArgument = Annotated[list[str] | None, typer.Argument(help="Names in rack.yml.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every node of rack.yml.")]
 GroupOption = Annotated[str, typer.Option(help="The nodes with this word in their groups.")]
+
+
+def _finite(seconds: float | None) -> float | None:
+    """A range lets nan through."""
+    if seconds is not None and math.isnan(seconds):
+        raise typer.BadParameter("nan is no number of seconds")
+    return seconds
+
+
+StaggerOption = Annotated[float, typer.Option(min=0, max=_HOUR, callback=_finite, help="Seconds between two machines.")]
 
 
 class Action(StrEnum):
@@ -53,8 +66,11 @@ def power(
     everything: AllOption = False,
     group: GroupOption = "",
     force: Annotated[bool, typer.Option("--force", help="off: cut the power at once.")] = False,
-    stagger: Annotated[float, typer.Option(min=0, help="Seconds between two machines.")] = 0.0,
-    wait: Annotated[float | None, typer.Option(min=0, help="Seconds to reach the state (default: bmc.wait).")] = None,
+    stagger: StaggerOption = 0.0,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, max=_HOUR, callback=_finite, help="Seconds to reach the state (default: bmc.wait)."),
+    ] = None,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -205,7 +221,7 @@ def _open(
     found = folder.read_rack()
     chosen = select_nodes(found, names or (), group, everything)
     ask = (lambda prompt: getpass.getpass(f"{prompt}: ")) if sys.stdin.isatty() else None
-    report = (lambda line: print(line, file=sys.stderr)) if as_json else say
+    report = teller(as_json)
     return Power(folder, found, report, ask), chosen
 
 

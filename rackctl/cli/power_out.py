@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rackctl.cli.out import say
+from rackctl.cli.out import plain, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,7 @@ def _table(nodes: Sequence[str], verb: Verb, found: dict[str, Outcome]) -> Table
     table = Table("node", f"power {verb.value}", title=f"{len(found)} of {len(nodes)}", title_justify="left")
     for node in nodes:
         outcome = found.get(node)
-        table.add_row(node, "..." if outcome is None else escape(_line(outcome)))
+        table.add_row(node, "..." if outcome is None else escape(plain(_line(outcome))))
     return table
 
 

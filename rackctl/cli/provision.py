@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_stages, show_timeline
-from rackctl.cli.power import AllOption, GroupOption, NodesArgument
+from rackctl.cli.out import say, show_stages, show_timeline, teller
+from rackctl.cli.power import AllOption, GroupOption, NodesArgument, StaggerOption
 
 if TYPE_CHECKING:
     from rackctl.core.dhcp.arch import Loader
+    from rackctl.core.inventory import Inventory
     from rackctl.core.provision import Run
     from rackctl.core.timeline import Timeline
-
-
-def _printer(as_json: bool) -> Callable[[str], None]:
-    return (lambda line: print(line, file=sys.stderr)) if as_json else say
 
 
 @app.command()
@@ -32,7 +28,7 @@ def provision(
     group: GroupOption = "",
     reinstall: Annotated[bool, typer.Option("--reinstall", help="Install again what is installed.")] = False,
     parallel: Annotated[int, typer.Option(min=1, help="Machines on their way at a time.")] = 16,
-    stagger: Annotated[float, typer.Option(min=0, help="Seconds between two power-ons.")] = 0.0,
+    stagger: StaggerOption = 0.0,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +46,7 @@ def provision(
     from rackctl.errors import BootError
     from rackctl.provision import Options, Provision
 
-    tell = _printer(as_json)
+    tell = teller(as_json)
     session, chosen = _open(rack, nodes, group, everything, as_json)
     folder = RackFolder(rack)
     served = apply.bring_up(folder, tell)
@@ -103,6 +99,7 @@ def preflight(
     from rackctl import trial
     from rackctl.adapters import engine, imagebuild
     from rackctl.adapters.folder import RackFolder
+    from rackctl.adapters.inventories import read_inventory
     from rackctl.adapters.lab import Machine
 
     folder = RackFolder(rack)
@@ -111,12 +108,12 @@ def preflight(
     firmware = found.nodes[node].firmware or "bios"
     engine.check_engine()
     trial.require_services(folder)
-    tell = _printer(as_json)
+    tell = teller(as_json)
     usual, goal = trial.choose_patience(found, mac, folder.catalog())
     machine = Machine(
         mac=mac, firmware=firmware, file=trial.loader_for(folder, firmware), server=found.server.address,
         memory=memory or trial.choose_memory(found, mac, folder.catalog()),
-        facts=_known_facts(folder.inventory / f"{mac.replace(':', '-')}.json"),
+        facts=_known_facts(read_inventory(folder.inventory, mac)),
     )  # fmt: skip
     image = imagebuild.build_image("lab", tell)
     tell(f"{node}: {firmware}, {mac}, loader {machine.file}" + "".join(f", {k} {v}" for k, v in machine.facts.items()))
@@ -128,20 +125,17 @@ def preflight(
     )
 
 
-def _known_facts(inventory: Path) -> dict[str, str]:
+def _known_facts(inventory: Inventory | None) -> dict[str, str]:
     """UUID and serial number, as the machine itself reported them once; text from a machine is checked here."""
     import contextlib
     import uuid
 
-    try:
-        told = json.loads(inventory.read_text())
-    except (OSError, ValueError):
+    if inventory is None:
         return {}
-    system = told.get("system", told) if isinstance(told, dict) else {}
     facts = {}
-    with contextlib.suppress(ValueError, AttributeError):
-        facts["UUID"] = str(uuid.UUID(str(system.get("uuid", ""))))
-    serial = str(system.get("serial", "")) if isinstance(system, dict) else ""
+    with contextlib.suppress(ValueError):
+        facts["UUID"] = str(uuid.UUID(inventory.uuid))
+    serial = inventory.serial
     if serial.isascii() and serial.isprintable() and 0 < len(serial) <= 64 and not set(serial) & set(" ,="):
         facts["SERIAL"] = serial
     return facts

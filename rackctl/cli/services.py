@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from os import environ
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_bytes, summarize_paths
+from rackctl.cli.out import say, show_bytes, summarize_paths, teller
 
 
 @app.command()
@@ -45,7 +44,7 @@ def fetch(
         environ["RACKCTL_LIMIT_RATE"] = limit_rate
     folder = RackFolder(rack)
     wanted = parse_os(os, version, folder.catalog(), arch) if os else None
-    with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
+    with live_progress(teller(as_json)) as (report, progress):
         found = fetch_for_rack(folder, wanted, update, report, progress)
     if as_json:
         typer.echo(json.dumps([release.to_json() for release in found]))
@@ -70,7 +69,7 @@ def up(rack: RackOption = Path(), as_json: JsonOption = False) -> None:
     from rackctl.core.macadvice import mac_hint
 
     folder = RackFolder(rack)
-    with live_progress((lambda line: print(line, file=sys.stderr)) if as_json else say) as (report, progress):
+    with live_progress(teller(as_json)) as (report, progress):
         done = apply.bring_up(folder, report, progress)
     if as_json:
         typer.echo(json.dumps(done.to_json()))
