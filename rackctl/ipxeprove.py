@@ -65,7 +65,13 @@ def _order(folder: RackFolder, rack: Rack, file: Path, base: Path, kind: str, fi
         tls=_tls(folder, rack) if https else None,
         vlan=rack.ipxe.vlan,
         any_request=rack.ipxe.script is not None,
+        serial=_serial(rack.ipxe.console.serial, firmware),
     )
+
+
+def _serial(port: str | None, firmware: str) -> int | None:
+    """The number of the port that is looked at: the first is the firmware's console, and arm64 has none of them."""
+    return None if port in (None, "COM1") or firmware == "uefi-arm64" else int(port.removeprefix("COM"))
 
 
 def _tls(folder: RackFolder, rack: Rack) -> Path:

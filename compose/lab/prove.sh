@@ -1,8 +1,9 @@
 #!/bin/bash
 # prove.sh: boots one loader or medium of /files in a network of its own (run it with --network none): a bridge that has the
 # rack's server address, "the router's DHCP", and an HTTP server that answers whatever boot script is asked for. The console
-# goes to stdout; to stderr go `request: {json}` of each HTTP request and what the servers say. Ends once a script was asked
-# for, with 0, or after PROVE_SECONDS with 1.
+# goes to stdout; to stderr go `request: {json}` of each HTTP request, what the servers say, and at the end, with PROVE_SERIAL
+# (2, 3 or 4), `serial: ` and each line of that serial port of a PC. Ends once a script was asked for, with 0, or after
+# PROVE_SECONDS with 1.
 set -uo pipefail
 
 ADDRESS=${PROVE_ADDRESS:?of the rack\'s server}
@@ -14,7 +15,12 @@ MAC=${PROVE_MAC:-52:54:00:1a:b0:0f}
 UNTAGGED=192.0.2   # RFC 5737, TEST-NET-1
 WORK=$(mktemp -d) || exit 1
 CHILDREN=()
-trap 'kill "${CHILDREN[@]}" 2>/dev/null; rm -rf "$WORK"' EXIT
+finish() {
+    kill "${CHILDREN[@]}" 2>/dev/null
+    [[ ! -s $WORK/serial ]] || sed 's/^/serial: /' "$WORK/serial" >&2
+    rm -rf "$WORK"
+}
+trap finish EXIT
 trap 'exit 143' TERM
 # Lives as long as somebody holds our stdin open.
 { cat >/dev/null; kill -TERM $$; } <&0 2>/dev/null & CHILDREN+=($!)
@@ -79,9 +85,13 @@ END
 }
 
 start_machine() {
-    local card=virtio-net-pci boot=order=n rom=''
+    local card=virtio-net-pci boot=order=n rom='' n
     local -a args=(-m 512 -nographic -device virtio-rng-pci -S -monitor "unix:$WORK/monitor,server=on,wait=off"
         -chardev "stdio,id=console,signal=off,logfile=$WORK/console" -serial chardev:console)
+    if [[ -n ${PROVE_SERIAL:-} ]]; then
+        for ((n = 2; n < PROVE_SERIAL; n++)); do args+=(-serial null); done
+        args+=(-serial "file:$WORK/serial")
+    fi
     local emulator=qemu-system-x86_64 ovmf=/usr/share/OVMF/OVMF
     [[ $KIND == net ]] || boot=order=c
     case $FIRMWARE in

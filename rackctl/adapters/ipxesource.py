@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackctl.adapters.proc import run
-from rackctl.errors import RackError
+from rackctl.errors import ConfigError, RackError
 
 UPSTREAM = "https://github.com/ipxe/ipxe"
 PINNED_TAG = "v2.0.0"
@@ -112,7 +112,10 @@ def resolve(source: Path, ref: str, cache: Path | None = None) -> Commit:
     git = _git(source)
     if cache and source.parent == cache:
         _fetch(source, ref)
-    run([*git, "cat-file", "-e", ref + "^{commit}"], error=RackError, remedy=_remedy(source, wanted))
+    try:
+        run([*git, "cat-file", "-e", ref + "^{commit}"], error=RackError)
+    except RackError as wrong:
+        raise ConfigError(f"{source} has no commit {ref}", "rack.yml: ipxe.ref", _remedy(source, wanted)) from wrong
     tree = run([*git, "rev-parse", ref + "^{tree}"], error=RackError).decode().strip()
     time_ = int(run([*git, "show", "-s", "--format=%ct", ref], error=RackError))
     return Commit(ref, ref[:12], tree, time_)

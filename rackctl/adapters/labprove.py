@@ -16,6 +16,7 @@ from rackctl.errors import BootError, EngineError
 
 _CAPABILITIES = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SETGID")  # as in the lab
 _REQUEST = re.compile(r"^request: (\{.*\})$", re.M)
+_SERIAL = re.compile(r"^serial: (.*)$", re.M)
 SECONDS = 180  # an emulated machine on two busy cores needs up to 60 of them
 
 
@@ -23,7 +24,8 @@ SECONDS = 180  # an emulated machine on two busy cores needs up to 60 of them
 class Order:
     """file: what to boot. kind: net, usb, iso, or kernel for what a BIOS boot loader loads. firmware: of the lab.
 
-    any_request: a script of the user's own need not ask for /boot/. more: further variables of compose/lab/prove.sh.
+    any_request: a script of the user's own need not ask for /boot/. serial: a PC's port, 2 to 4, whose words are kept;
+    with a BIOS iPXE must show itself there (UEFI writes to it too). more: further variables of compose/lab/prove.sh.
     """
 
     file: Path
@@ -36,6 +38,7 @@ class Order:
     tls: Path | None = None
     vlan: int | None = None
     any_request: bool = False
+    serial: int | None = None
     more: tuple[tuple[str, str], ...] = ()
 
     def variables(self) -> dict[str, str]:
@@ -48,6 +51,7 @@ class Order:
             "HTTP": str(self.http_port),
             "HTTPS": str(self.https_port or ""),
             "VLAN": str(self.vlan or ""),
+            "SERIAL": str(self.serial or ""),
             "ANY": "1" if self.any_request else "",
             "SECONDS": str(SECONDS),
         }
@@ -56,13 +60,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Proof:
-    """What was seen. facts: of the query that the script was asked for with; seconds: from power-on to that."""
+    """What was seen. facts: of the query that the script was asked for with; seconds: from power-on to that.
+
+    serial: what iPXE wrote to the order's serial port.
+    """
 
     request: str
     scheme: str
     facts: dict[str, str]
     seconds: float
     console: Path
+    serial: str = ""
 
 
 def prove(order: Order, image: str, logs: Path, report: Callable[[str], None]) -> Proof:
@@ -89,9 +97,13 @@ def prove(order: Order, image: str, logs: Path, report: Callable[[str], None]) -
             str(console),
             f"the router's and the server's words are in {said}",
         )
+    shown = "\n".join(_SERIAL.findall(text))
+    if order.serial and order.firmware == "bios" and "iPXE" not in shown:
+        port, remedy = f"COM{order.serial}", "leave out console: {serial: ...}, or build it again"
+        raise BootError(f"{order.file.name} boots, and shows nothing on {port}", str(console), remedy)
     query = parse_qs(urlsplit(good[0]["uri"]).query, keep_blank_values=True)
     facts = {key: values[0] for key, values in query.items()}
-    return Proof(good[0]["uri"], good[0]["scheme"], facts, time.monotonic() - began, console)
+    return Proof(good[0]["uri"], good[0]["scheme"], facts, time.monotonic() - began, console, shown)
 
 
 def _command(order: Order, image: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from rackctl.adapters import ipxesource
 from rackctl.adapters.ipxesource import find_source, git_tree_id, keep_unpacked, resolve, unpacked
-from rackctl.errors import RackError
+from rackctl.errors import ConfigError, RackError
 
 
 def git(folder: Path, *words: str) -> str:
@@ -141,5 +141,8 @@ def test_another_commit_comes_by_its_id_from_where_the_clone_came(pinned: Path, 
     with pytest.raises(RackError, match="git") as wrong:
         resolve(clone, "0" * 40, cache)
     assert "can it be reached" in wrong.value.remedy
+    with pytest.raises(ConfigError, match=f"{pinned} has no commit 0000") as wrong:
+        resolve(pinned, "0" * 40, cache)
+    assert wrong.value.where == "rack.yml: ipxe.ref"
     with pytest.raises(RackError, match="an archive cannot show that it is commit 0000"):
         resolve(archive(pinned, tmp_path / "ipxe.tar.gz"), "0" * 40, cache)

@@ -47,6 +47,7 @@ def test_a_word_is_the_source_as_before() -> None:
         ("{console: {serial: COM9}}", ":2:18", "'COM1', 'COM2'"),
         ("{console: {speed: 300}}", ":2:18", "9600"),
         ("{https: true, protocols: {https: false}}", ":2:1", "protocols turns it off"),
+        ("{console: {framebuffer: true}, commands: {console: false}}", ":2:1", "turns off console, which chooses it"),
         ("{trust: [/etc/ssl/ca.pem]}", ":2:16", "below the rack's folder"),
         ("{script: ../x.ipxe}", ":2:8", "below the rack's folder"),
         ("{ref: main}", ":2:8", "pattern"),
@@ -72,6 +73,15 @@ def test_options_become_ipxes_own_headers() -> None:
     assert "#define CONSOLE_SERIAL" in found["console.h"]
     assert "#define COMCONSOLE COM2" in found["serial.h"] and "#define COMSPEED 57600" in found["serial.h"]
     assert render_headers(IpxeSettings()) == {}
+
+
+def test_a_framebuffer_brings_the_command_that_chooses_it() -> None:
+    settings = rack("{console: {framebuffer: true}}").ipxe
+    found = render_headers(settings)
+    assert found["console.h"] == "#undef CONSOLE_FRAMEBUFFER\n#define CONSOLE_FRAMEBUFFER\n"
+    assert found["general.h"] == "#undef CONSOLE_CMD\n#define CONSOLE_CMD\n"
+    check_script(b"#!ipxe\nconsole --x 640\n", "s.ipxe", built_commands(settings.command_changes, "bios"))
+    assert "#define" not in render_headers(rack("{console: {framebuffer: false}}").ipxe)["console.h"]
 
 
 def test_each_feature_has_a_macro_of_its_own() -> None:

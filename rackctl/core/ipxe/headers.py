@@ -25,8 +25,6 @@ def render_headers(settings: IpxeSettings) -> dict[str, str]:
         ]
     if settings.console.framebuffer is not None:
         console.append(_switch("CONSOLE_FRAMEBUFFER", settings.console.framebuffer))
-        if settings.console.framebuffer:
-            general.append(_switch("CONSOLE_CMD", True))  # a framebuffer is chosen by `console --x ...`
     named = {"general.h": general, "console.h": console, "serial.h": serial}
     return {name: "\n".join(lines) + "\n" for name, lines in named.items() if lines}
 

@@ -106,6 +106,8 @@ class IpxeSettings(_Strict):
             raise ValueError("https is asked for, and protocols turns it off")
         if self.vlan and self.commands.get("vlan") is False:
             raise ValueError("a vlan is given, and commands turns vlan off")
+        if self.console.framebuffer and self.commands.get("console") is False:
+            raise ValueError("a framebuffer is asked for, and commands turns off console, which chooses it")
         if self.source == SIGNED and (not self.is_plain or self.targets):
             raise ValueError("signed binaries are as upstream made them: leave out all but source and script")
         if self.script and self.vlan:
@@ -115,7 +117,8 @@ class IpxeSettings(_Strict):
     @property
     def command_changes(self) -> dict[str, bool]:
         """What is turned on or off, with what other settings need."""
-        return {**({"vlan": True} if self.vlan else {}), **self.commands}
+        needed = {"vlan": self.vlan, "console": self.console.framebuffer}  # which is chosen by `console --x ...`
+        return {**{name: True for name, on in needed.items() if on}, **self.commands}
 
     @property
     def protocol_changes(self) -> dict[str, bool]:
