@@ -4,6 +4,7 @@ import ipaddress
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,68 @@ def test_preflight_boots_a_stand_in_that_says_what_the_node_said(lab: Lab) -> No
     facts = [{key: parse_qs(urlsplit(uri).query)[key] for key in ("mac", "uuid", "serial")} for uri in asked]
     assert facts[-1] == facts[0] and facts[0]["serial"] == ["LAB002"]  # the hardware's own first boot
     assert lab.states("node2") == ["off"]
+
+
+# Plays an installer on a machine that rack.yml installs once: it tells that it is done.
+INSTALLER = """
+config:
+- write_files:
+  - path: /etc/profile
+    content: |
+      [ -e /tmp/told ] || {
+        touch /tmp/told
+        server=$(sed 's/.*rackctl.server=//; s/ .*//' /proc/cmdline)
+        wget -q -O /dev/null "$server/checkin?mac=$(cat /sys/class/net/$(cat /tmp/interface)/address)&state=installed"
+      }
+"""
+BOOTS = {"node1": "once", "node2": "reinstall"}
+
+
+def await_file(file: Path) -> None:
+    limit = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < limit, f"{file} does not come"
+        time.sleep(0.2)
+
+
+def test_what_is_installed_goes_to_its_disk_until_it_is_to_be_installed_again(lab: Lab) -> None:
+    nodes = ("node1", "node2")
+    marks = [lab.rack / ".rackctl" / "state" / "installed" / lab.mac(node) for node in nodes]
+
+    def provision(*options: str) -> list[tuple[str, bool]]:
+        """How each ended, and whether its system was loaded."""
+        found = json.loads(lab.run("provision", *nodes, "--json", *options))["nodes"]
+        for mark in marks:
+            await_file(mark)
+        stages = [[stage["stage"] for stage in one["timeline"]["stages"]] for one in found]
+        return [(one["state"], "kernel" in names) for one, names in zip(found, stages, strict=True)]
+
+    try:
+        with lab.changed(r"(node1|node2): {", lambda found: f"{found[0]}boot: {BOOTS[found[1]]}, ", INSTALLER):
+            assert provision() == [("up", True), ("up", True)]
+            before = [mark.read_text() for mark in marks]
+            # Installed: each goes to its disk now. Ctrl-C leaves them on their way.
+            child = subprocess.Popen(
+                [RACKCTL, "provision", *nodes, "--rack", str(lab.rack)], env=lab.env, text=True, stdout=subprocess.PIPE
+            )
+            told = ""
+            assert child.stdout
+            while not all(f"{node}  script" in told for node in nodes):
+                told += (line := child.stdout.readline())
+                assert line, told
+            child.send_signal(signal.SIGINT)
+            told += child.communicate(timeout=60)[0]
+            assert child.returncode == 130
+            for node in nodes:
+                assert f"{node}  left: was left as it is, after script; nothing was switched off" in told
+                assert [lab.timeline(node)[key] for key in ("verdict", "os")] == ["done", "local disk"]
+            assert lab.states(*nodes) == ["on", "on"]
+            assert [mark.read_text() for mark in marks] == before
+            # and with the word for it they are installed again
+            assert provision("--reinstall") == [("up", True), ("up", True)]
+            assert all(mark.read_text() != old for mark, old in zip(marks, before, strict=True))
+    finally:
+        lab.run("power", "off", *nodes, "--force")
 
 
 def test_without_a_boot_device_nothing_is_asked_of_the_network(lab: Lab) -> None:
