@@ -143,6 +143,10 @@ class _Machine:
         target = {"pxe": sushy.BootSource.PXE, "disk": sushy.BootSource.HDD, "bios": sushy.BootSource.BIOS_SETUP}
         enabled = sushy.BootSourceOverrideEnabled
         wanted = {"target": target[order.device], "enabled": enabled.CONTINUOUS if order.persistent else enabled.ONCE}
+        allowed = self._try(self.system.get_allowed_system_boot_source_values)
+        if wanted["target"] not in allowed:
+            shown = ", ".join(sorted(one.value for one in allowed))
+            raise BmcFault(Fault.UNSUPPORTED, f"it cannot be told to boot {wanted['target'].value}; it takes {shown}")
         modes, warnings = sushy.BootSourceOverrideMode, []
         mode = None if order.efi is None else modes.UEFI if order.efi else modes.LEGACY
         try:

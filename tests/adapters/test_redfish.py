@@ -70,10 +70,33 @@ def test_check(emulator: Emulator) -> None:
     assert "ForceOff" in outcome.facts["resets"]
 
 
-def test_sensors(emulator: Emulator) -> None:
+def test_a_boot_device_that_it_does_not_have(emulator: Emulator) -> None:
+    outcome = run(emulator.order(Verb.BOOTDEV, device="bios"))
+    assert outcome.fault is Fault.UNSUPPORTED
+    assert outcome.text == "it cannot be told to boot BiosSetup; it takes Cd, Hdd, Pxe, UefiHttp"
+
+
+def test_sensors_and_no_event_log(emulator: Emulator) -> None:
     outcome = run(emulator.order(Verb.SENSORS))
-    assert outcome.fault in (None, Fault.UNSUPPORTED)
-    assert bool(outcome.rows) == outcome.ok
+    assert outcome.rows[0] == {"name": "CPU Temp", "value": "41", "unit": "degrees C", "status": "OK"}
+    assert outcome.rows[-1] == {"name": "BaseBoard System Fan Backup", "value": "2050", "unit": "RPM", "status": "OK"}
+    for verb in (Verb.SEL, Verb.SEL_CLEAR):
+        outcome = run(emulator.order(verb))
+        assert (outcome.fault, outcome.text) == (Fault.UNSUPPORTED, "it keeps no event log that Redfish shows")
+
+
+def test_an_error_of_its_own(emulator: Emulator) -> None:
+    """500, and it works again when its trouble is over."""
+    files = [emulator.folder / f"fakedriver.sqlite{end}" for end in ("", "-wal", "-shm")]
+    whole = {file: file.read_bytes() for file in files if file.exists()}
+    files[0].write_bytes(b"no database" * 99)
+    try:
+        outcome = run(emulator.order(Verb.ON))
+    finally:
+        for file, content in whole.items():
+            file.write_bytes(content)
+    assert (outcome.fault, "the BMC answers 500" in outcome.text) == (Fault.REFUSED, True)
+    assert run(emulator.order(Verb.STATUS)).ok
 
 
 def test_wrong_logins_and_places(emulator: Emulator) -> None:
