@@ -6,10 +6,28 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 network=${RACKCTL_LAB:-10.98.0.1/24}
 address=${network%/*}
+child=''
+
+# Bash answers no signal before its foreground program has ended: rackctl runs beside it, in a process group of its own.
+set -m
+rack() {
+    rackctl "$@" &
+    child=$!
+    wait "$child"
+    child=''
+}
+
+stop() {
+    trap '' INT TERM # once is enough: the clean-up is to come to its end
+    printf '\ndemo: stopped by SIG%s; its machines, services and bridge are taken away\n' "$1" >&2
+    [ -z "$child" ] || { kill -INT -- "-$child" && wait "$child"; } || true
+    exit "$2"
+}
 
 finish() {
     status=$?
     trap - EXIT
+    trap '' INT TERM
     [ ! -e demo/rack.yml ] || rackctl down --rack demo || true
     rackctl lab down --rack demo || true
     exit "$status"
@@ -17,22 +35,22 @@ finish() {
 
 rackctl lab up
 trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'stop INT 130' INT
+trap 'stop TERM 143' TERM
 # One of another lab, or of a demo before there were BMCs.
 [ ! -e demo/rack.yml ] || grep -qF "server: {address: $address," demo/rack.yml || mv demo/rack.yml demo/rack.yml.old
-rackctl lab up --nodes 2 --bmc both --rack demo
-rackctl up --rack demo
-rackctl status --rack demo
+rack lab up --nodes 2 --bmc both --rack demo
+rack up --rack demo
+rack status --rack demo
 # A busy machine without hardware virtualisation takes a minute where others take ten seconds: hence the patience.
 for firmware in bios uefi; do
     printf '\n--- %s ---\n' "$firmware"
-    rackctl lab boot --rack demo --firmware "$firmware" --silence 150
+    rack lab boot --rack demo --firmware "$firmware" --silence 150
 done
 printf '\n--- virtual rack: two machines behind BMCs, by IPMI and by Redfish ---\n'
-rackctl power status --all --rack demo
-rackctl provision --all --rack demo
-rackctl power soft --all --wait 120 --rack demo
+rack power status --all --rack demo
+rack provision --all --rack demo
+rack power soft --all --wait 120 --rack demo
 printf '\n--- nodes ---\n'
-rackctl nodes --rack demo
+rack nodes --rack demo
 printf '\nThe rack is in demo/: its rack.yml, and the consoles of the first two machines in demo/.rackctl/lab/.\n'

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 TOOLS = ("bash", "env", "cat", "dirname", "grep", "head", "mktemp", "rm", "sed", "seq", "sort", "timeout", "touch")
@@ -27,6 +29,16 @@ IP = """\
 echo "ip $*" >>"$CALLS"
 [ "$1" = -o ] && printf '%s\\n' '1: docker0: <>' '2: rackctl-lab: <>' '3: rackctl0a620001: <>' '4: rackctl-mine: <>'
 exit 0
+"""
+
+
+# A rackctl whose virtual machine never comes up.
+RACKCTL = """\
+echo "rackctl $*" >>"$CALLS"
+case "$1 $2 ${3:-}" in
+    "lab up --nodes") touch demo/rack.yml ;;
+    "lab boot "*) trap 'echo interrupted >>"$CALLS"; exit 130' INT; touch booting; while :; do sleep 1; done ;;
+esac
 """
 
 
@@ -249,3 +261,23 @@ def test_a_base_image_that_was_cut_is_never_imported(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     assert len(machine.called("docker import")) == 1 and "trixie" in machine.called("mmdebstrap")[0]
     assert not list(machine.folder.glob("tmp.*"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143)])
+def test_a_demo_that_is_stopped_says_so_and_takes_away_what_it_made(machine: Machine, name: str, code: int) -> None:
+    """At once, though its rackctl would go on for ever; a second Ctrl-C does not break that off."""
+    machine.put("rackctl", RACKCTL)
+    (machine.bin / "sleep").unlink()
+    (machine.bin / "sleep").symlink_to(shutil.which("sleep") or pytest.fail("sleep is missing"))
+    (machine.folder / "demo").mkdir()
+    copy = shutil.copy(SCRIPTS / "demo.sh", machine.folder / "scripts")
+    argv, env = [str(machine.bin / "bash"), copy], {"PATH": str(machine.bin), "CALLS": str(machine.calls)}
+    with subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        assert wait_for((machine.folder / "booting").exists)
+        child.send_signal(getattr(signal, f"SIG{name}"))
+        assert wait_for(lambda: "interrupted" in machine.calls.read_text())
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=60)
+    assert (child.returncode, f"demo: stopped by SIG{name}; its machines, services" in told) == (code, True), told
+    after = machine.calls.read_text().partition("interrupted\n")[2]
+    assert after.splitlines() == ["rackctl down --rack demo", "rackctl lab down --rack demo"]

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
 import peers
 import pytest
+from waiting import wait_for
 
 from boot.conftest import BMC_NETWORK
 from boot.control_plane import serve_control_plane
+from rackctl.core.wol import magic_packet
 
 RACKCTL = str(Path(sys.executable).with_name("rackctl"))
 ADDRESS = BMC_NETWORK.partition("/")[0]
@@ -59,9 +63,22 @@ class Lab:
             file.write_text(whole)
 
     def mac(self, node: str) -> str:
-        found = re.search(rf'{node}: {{mac: "([0-9a-f:]+)"', (self.rack / "rack.yml").read_text())
+        found = re.search(rf'{node}: {{.*?mac: "([0-9a-f:]+)"', (self.rack / "rack.yml").read_text())
         assert found
         return found[1].replace(":", "-")
+
+    def install(self, *nodes: str) -> list[Path]:
+        """Tell the services what an installer on each tells at its end; the marks that they made of it."""
+        rack = (self.rack / "rack.yml").read_text()
+        port = re.search(r"http_port: (\d+)", rack)
+        assert port
+        for node in nodes:
+            uri = f"/checkin?mac={self.mac(node).replace('-', ':')}&state=installed"
+            with urlopen(f"http://{ADDRESS}:{port[1]}{uri}", timeout=60) as answer:
+                assert answer.read() == b"ok\n"
+        marks = [self.rack / ".rackctl" / "state" / "installed" / self.mac(node) for node in nodes]
+        assert wait_for(lambda: all(mark.exists() for mark in marks))
+        return marks
 
     def timeline(self, node: str) -> dict[str, Any]:
         """Its last boot."""
@@ -101,8 +118,14 @@ def test_three_machines_from_off_to_joined_and_softly_off(lab: Lab, tmp_path: Pa
     )  # fmt: skip
     join = f'join: {{kind: k3s, server: "http://{ADDRESS}:16443", token: k3s-token}}\n'
     try:
-        with serve_control_plane(ADDRESS, 16443, TOKEN) as asked, lab.changed("", "", join):
-            found = json.loads(lab.run("provision", *NAMES, "--json"))["nodes"]
+        with (
+            serve_control_plane(ADDRESS, 16443, TOKEN) as asked,
+            lab.changed(r"node\d: {", lambda found: f"{found[0]}boot: once, ", join),
+        ):
+            lab.run("up")
+            marks = lab.install(*NAMES)  # so that without --reinstall each would go to its disk
+            found = json.loads(lab.run("provision", *NAMES, "--reinstall", "--json"))["nodes"]
+            assert not any(mark.exists() for mark in marks)
     finally:
         console.send_signal(2)
         console.wait(120)
@@ -148,66 +171,33 @@ def test_preflight_boots_a_stand_in_that_says_what_the_node_said(lab: Lab) -> No
     assert lab.states("node2") == ["off"]
 
 
-# Plays an installer on a machine that rack.yml installs once: it tells that it is done.
-INSTALLER = """
-config:
-- write_files:
-  - path: /etc/profile
-    content: |
-      [ -e /tmp/told ] || {
-        touch /tmp/told
-        server=$(sed 's/.*rackctl.server=//; s/ .*//' /proc/cmdline)
-        wget -q -O /dev/null "$server/checkin?mac=$(cat /sys/class/net/$(cat /tmp/interface)/address)&state=installed"
-      }
-"""
 BOOTS = {"node1": "once", "node2": "reinstall"}
 
 
-def await_file(file: Path) -> None:
-    limit = time.monotonic() + 60
-    while not file.exists():
-        assert time.monotonic() < limit, f"{file} does not come"
-        time.sleep(0.2)
-
-
-def test_what_is_installed_goes_to_its_disk_until_it_is_to_be_installed_again(lab: Lab) -> None:
-    nodes = ("node1", "node2")
-    marks = [lab.rack / ".rackctl" / "state" / "installed" / lab.mac(node) for node in nodes]
-
-    def provision(*options: str) -> list[tuple[str, bool]]:
-        """How each ended, and whether its system was loaded."""
-        found = json.loads(lab.run("provision", *nodes, "--json", *options))["nodes"]
-        for mark in marks:
-            await_file(mark)
-        stages = [[stage["stage"] for stage in one["timeline"]["stages"]] for one in found]
-        return [(one["state"], "kernel" in names) for one, names in zip(found, stages, strict=True)]
-
+def test_ctrl_c_leaves_what_was_installed_on_its_way_to_its_disk(lab: Lab) -> None:
     try:
-        with lab.changed(r"(node1|node2): {", lambda found: f"{found[0]}boot: {BOOTS[found[1]]}, ", INSTALLER):
-            assert provision() == [("up", True), ("up", True)]
+        with lab.changed(r"(node1|node2): {", lambda found: f"{found[0]}boot: {BOOTS[found[1]]}, "):
+            lab.run("up")
+            marks = lab.install(*BOOTS)
             before = [mark.read_text() for mark in marks]
-            # Installed: each goes to its disk now. Ctrl-C leaves them on their way.
             child = subprocess.Popen(
-                [RACKCTL, "provision", *nodes, "--rack", str(lab.rack)], env=lab.env, text=True, stdout=subprocess.PIPE
+                [RACKCTL, "provision", *BOOTS, "--rack", str(lab.rack)], env=lab.env, text=True, stdout=subprocess.PIPE
             )
             told = ""
             assert child.stdout
-            while not all(f"{node}  script" in told for node in nodes):
+            while not all(f"{node}  script" in told for node in BOOTS):
                 told += (line := child.stdout.readline())
                 assert line, told
             child.send_signal(signal.SIGINT)
             told += child.communicate(timeout=60)[0]
             assert child.returncode == 130
-            for node in nodes:
+            for node in BOOTS:
                 assert f"{node}  left: was left as it is, after script; nothing was switched off" in told
                 assert [lab.timeline(node)[key] for key in ("verdict", "os")] == ["done", "local disk"]
-            assert lab.states(*nodes) == ["on", "on"]
+            assert lab.states(*BOOTS) == ["on", "on"]
             assert [mark.read_text() for mark in marks] == before
-            # and with the word for it they are installed again
-            assert provision("--reinstall") == [("up", True), ("up", True)]
-            assert all(mark.read_text() != old for mark, old in zip(marks, before, strict=True))
     finally:
-        lab.run("power", "off", *nodes, "--force")
+        lab.run("power", "off", *BOOTS, "--force")
 
 
 def test_without_a_boot_device_nothing_is_asked_of_the_network(lab: Lab) -> None:
@@ -252,34 +242,48 @@ def dropped(text: str) -> Iterator[None]:
 
 
 def test_a_loader_that_cannot_reach_its_script_gives_way_to_the_other(lab: Lab) -> None:
-    """BIOS: undionly names itself in its request, which is lost. UEFI: every request is lost, with either loader."""
+    """BIOS and UEFI: undionly and snponly name themselves in their request, which is lost. node3 has every one lost."""
     if json.loads(lab.run("up", "--json"))["lane"] != "source":
         pytest.skip("the prebuilt lane has one loader for each firmware; a clone of iPXE's source gives both")
-    nodes, files = ("node1", "node2"), ("undionly.kpxe", "snponly.efi")
+    files = ("undionly.kpxe", "snponly.efi", "undionly.kpxe")
     try:
         with (
             lab.changed(r"groups: \[lab\]", "groups: [lab], boot: local"),  # no system need load
             dropped("chip=undionly"),
-            dropped(f"mac={lab.mac('node2')}"),
+            dropped("chip=SNP"),
+            dropped(f"mac={lab.mac('node3')}"),
         ):
-            told = lab.run("provision", *nodes, code=6)
+            told = lab.run("provision", *NAMES, code=6)
     finally:
-        lab.run("power", "off", *nodes, "--force")
-    assert re.search(
-        r"^node1  handed over to its own disk, \d+ s, 2 tries, the second with the loader ipxe$", told, re.M
-    )
-    assert "-> write loader: ipxe to nodes.node1 in rack.yml" in told
+        lab.run("power", "off", *NAMES, "--force")
     asked = r"it asked for an address and for nothing else for \d+ s after loader \(60 s are allowed\)"
+    for node in NAMES[:2]:
+        assert re.search(
+            rf"^{node}  handed over to its own disk, \d+ s, 2 tries, the second with the loader ipxe$", told, re.M
+        ), told
+        assert f"-> write loader: ipxe to nodes.{node} in rack.yml" in told
+        assert lab.timeline(node)["facts"]["chip"] not in ("undionly", "SNP")
     assert re.search(
-        rf"^node2  failed before script: {asked}, 2 tries, the second with the loader ipxe$", told, re.M
+        rf"^node3  failed before script: {asked}, 2 tries, the second with the loader ipxe$", told, re.M
     ), told
-    assert "nodes.node2" not in told  # a loader that did not help is not recommended
-    assert "1 of 2 provisioned" in told
+    assert "nodes.node3" not in told  # a loader that did not help is not recommended
+    assert "2 of 3 provisioned" in told
     sent = (lab.rack / ".rackctl" / "logs" / "tftp.jsonl").read_text()
-    for node, file in zip(nodes, files, strict=True):
+    for node, file in zip(NAMES, files, strict=True):
         assert re.search(f"{node}: {asked}; starting it once more", told) and told.count(f"{node}  power-on") == 2
         assert f"/tftp/{lab.mac(node)}/{file} to {ADDRESS.rpartition('.')[0]}." in sent
-    assert lab.timeline("node1")["facts"]["chip"] != "undionly"
+
+
+def test_wake_on_lan_is_heard_in_the_subnet_of_the_server(lab: Lab) -> None:
+    """The lab's: no other's, and not the one that all broadcasts go to."""
+    broadcast = f"{ADDRESS.rpartition('.')[0]}.255"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((broadcast, 0))
+        listener.settimeout(60)
+        wol = f"bmc: {{driver: wol, port: {listener.getsockname()[1]}}}, mac"
+        with lab.changed(r"(?<=node1: {)mac", wol), lab.changed(r", bmc: {port: 6231}", ""):
+            assert f"sent to {broadcast}" in lab.run("power", "on", "node1")
+        assert listener.recv(256) == magic_packet(lab.mac("node1").replace("-", ":"))
 
 
 def test_the_same_machines_behind_redfish(lab: Lab) -> None:
