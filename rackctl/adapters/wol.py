@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 import time
@@ -67,5 +68,7 @@ def _broadcast_of(address: str) -> str:
     for link in links:
         for one in link.get("addr_info", ()):
             if one.get("local") == address:
-                return str(one.get("broadcast") or _EVERYWHERE)
+                # Not what is noted there as `broadcast`, which addresses that were set by hand often lack.
+                net = ipaddress.IPv4Network(f"{address}/{one['prefixlen']}", strict=False)
+                return str(net.broadcast_address) if net.prefixlen < 31 else _EVERYWHERE
     return _EVERYWHERE
