@@ -6,16 +6,17 @@ core alone. Nothing is remembered on disk: after a kill the logs are read again.
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
+from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from rackctl.adapters.inventories import Inventories, read_installed
-from rackctl.adapters.logs import KEPT_BOOTS, open_logs, read_events
+from rackctl.adapters.logs import open_logs, read_events
 from rackctl.core.events import Event, Stage
 from rackctl.core.fold import Fold
 from rackctl.core.status import Known, make_status, render_metrics
@@ -24,8 +25,10 @@ from rackctl.core.timeline import Timeline, judge_boots
 LATE = 0.5  # seconds: two logs are written side by side, so that younger events wait for what the other may still bring
 HEARTBEAT = 10.0
 MOST_WAITING = 1000
+KEPT_BOOTS = 1500  # at most twice as many are held, 6 kB each
 STREAMED = 500
 STREAM_BYTES = 262144
+_time = attrgetter("time")
 
 
 class Follower:
@@ -38,8 +41,7 @@ class Follower:
         self.counts: Counter[Stage] = Counter()
         self._logs = open_logs(work / "logs")
         self._inventories = Inventories(work / "inventory")
-        self._waiting: list[tuple[float, int, Event]] = []
-        self._order = 0
+        self._waiting: deque[Event] = deque()  # in order of time
         self._written: dict[str, object] = {}
         self._stream = _Stream(work / "status" / "events.jsonl")
 
@@ -48,18 +50,20 @@ class Follower:
 
         Of a log that is far ahead of this clock (which was set back) nothing waits.
         """
-        taken: deque[Event] = deque(maxlen=STREAMED)
+        waiting, taken = self._waiting, deque[Event](maxlen=STREAMED)
         for event in read_events(self._logs, self.known.server):
-            self._order += 1
-            heapq.heappush(self._waiting, (event.time, self._order, event))
-            while len(self._waiting) > MOST_WAITING:
+            if not waiting or waiting[-1].time <= event.time:
+                waiting.append(event)  # nearly all: a log is written in order of time
+            else:
+                insort(waiting, event, key=_time)
+            if len(waiting) > MOST_WAITING:
                 taken.append(self._take(each))
-        while self._waiting and not now - LATE < self._waiting[0][0] <= now + LATE:
+        while waiting and not now - LATE < waiting[0].time <= now + LATE:
             taken.append(self._take(each))
         return list(taken)
 
     def _take(self, each: Callable[[Event], None] | None) -> Event:
-        event = heapq.heappop(self._waiting)[2]
+        event = self._waiting.popleft()
         if each:
             each(event)
         self.fold.feed(event)

@@ -238,3 +238,14 @@ def test_what_the_master_asks_itself_is_no_boot(tmp_path):
     follower = Follower(work, Known(server="10.9.0.1"))
     follower.read(float("inf"))
     assert follower.timelines(2e9) == []
+
+
+def test_lines_that_are_late_in_their_log_are_folded_in_order_of_time(tmp_path):
+    work = make_rack(tmp_path)
+    lines = [line for n in range(20) for log, line in boot_lines(n) if log == "http"]
+    random.Random(7).shuffle(lines)
+    append(work / "logs/http.jsonl", "".join(lines))
+    seen = []
+    Follower(work, Known()).read(float("inf"), seen.append)
+    assert len(seen) == len(lines)
+    assert [one.time for one in seen] == sorted(one.time for one in seen)

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rackctl.core.events import MAX_LINE, Event, Unknown
-from rackctl.core.fold import Fold
 from rackctl.core.httplog import parse_http_line
 from rackctl.core.tftplog import parse_tftp_line
-from rackctl.core.timeline import Timeline, judge_boots
 
 Parser = Callable[[str | bytes], Event | Unknown | None]
 
 PARTS = 9  # more than the services keep
-KEPT_BOOTS = 1500  # at most twice as many are held, 6 kB each
 KEPT_UNKNOWN = 100
 _HEAD = 64  # bytes that tell one part from another: they hold the time of its first line
 
@@ -134,14 +131,3 @@ def read_events(logs: Sequence[Log], server: str = "") -> Iterator[Event]:
     for event in heapq.merge(*(log.read() for log in logs), key=lambda event: event.time):
         if not server or event.ip != server:
             yield event
-
-
-def read_timelines(folder: Path, now: float, known: Collection[str] = ()) -> list[Timeline]:
-    """The boots that the logs of a rack tell of, the last KEPT_BOOTS of them; now in seconds of the epoch.
-
-    known: MACs whose last boot is kept in any case.
-    """
-    fold = Fold(most=KEPT_BOOTS, known=known)
-    for event in read_events(open_logs(folder)):
-        fold.feed(event)
-    return judge_boots(fold, now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from rackctl.core.events import (
@@ -35,9 +35,8 @@ STATES = frozenset({"installed", "joined", "local"})
 
 # The form of nginx.conf's log_format, for lines with nothing escaped. Every other line goes the slow way.
 _PLAIN = re.compile(
-    r'\{"end":(\d{1,10}\.\d{1,3}),"ip":"([^"]{1,64})","port":"\d{1,5}","m":"([A-Z]{1,16})","uri":"([^"]*)",'
-    r'"st":(\d{1,3}),"sent":(\d{1,18}),"len":"(\d{0,18})","range":"[^"]*","dur":(\d{1,9}\.\d{1,3}),"done":"(OK|)",'
-    r'"ua":"[^"]*"\}',
+    r'\{"end":(\d{1,10}\.\d{1,3}),"ip":"([^"]{1,64})","port":"\d{1,5}",("m":"[A-Z]{1,16}","uri":"[^"]*","st":\d{1,3}),'
+    r'"sent":(\d{1,18}),"len":"(\d{0,18})","range":"[ !#-~]*","dur":(\d{1,9}\.\d{1,3}),"done":"(OK|)","ua":"([^"]*)"\}',
     re.ASCII,
 )
 
@@ -57,16 +56,15 @@ def parse_http_line(text: str | bytes) -> Event | Unknown | None:
     if isinstance(text, bytes):
         text = decode(text)
     line = text.rstrip("\r\n")
-    # Asked of the whole line at once: a pattern that excludes escapes itself looks at each character in a set.
-    plain = _PLAIN.fullmatch(line) if len(line) <= 16384 and "\\" not in line and line.isprintable() else None
+    plain = _PLAIN.fullmatch(line) if len(line) <= 16384 and "\\" not in line else None
     if not plain:
         return _parse_any(text)
-    end, ip, method, uri, status, sent, length, dur, done = plain.groups()
+    end, ip, asked, sent, length, dur, done, agent = plain.groups()
     time, seconds, known = float(end), float(dur), parse_ip(ip)
-    if known is None or seconds > time:
-        return _parse_any(text)
     # A hostile machine may send URIs of 8 kB: those are not kept.
-    place = _place(method, uri, status) if len(uri) < 512 else _place.__wrapped__(method, uri, status)
+    place = _asked(asked) if len(asked) < 512 else _asked.__wrapped__(asked)
+    if known is None or seconds > time or place is False or not agent.isprintable():
+        return _parse_any(text)
     if place is None or isinstance(place, Unknown):
         return place
     stage, mac, detail, transfer, answered = place
@@ -87,7 +85,7 @@ def _parse_any(text: str) -> Event | Unknown | None:
         return Unknown("http", "a field is missing or of the wrong type", clean(text))
     if end is None or dur is None or dur > end or status is None or sent is None:
         return Unknown("http", "a number is missing or wrong", clean(uri))
-    place = _place.__wrapped__(method, uri, str(status)[:6])
+    place = _place(method, uri, str(status)[:6])
     if place is None or isinstance(place, Unknown):
         return place
     length = parse_count(found.get("len"))
@@ -108,6 +106,17 @@ def _failed(time: float, seconds: float, ip: str, place: _Place, sent: int, leng
 
 
 @lru_cache(2048)
+def _asked(words: str) -> _Place | Unknown | Literal[False] | None:
+    """The place of `"m":METHOD,"uri":URI,"st":STATUS`, which machines ask for again and again.
+
+    False for what is perhaps no JSON: a control character must be escaped there.
+    """
+    if not words.isprintable():
+        return False
+    _, _, _, method, _, _, _, uri, _, _, status = words.split('"')
+    return _place(method, uri, status[1:])
+
+
 def _place(method: str, uri: str, status: str) -> _Place | Unknown | None:
     """Which stage a request belongs to, and whose it is; None for what is not part of a boot."""
     path, _, query = uri.partition("?")

@@ -3,9 +3,10 @@
 import os
 import random
 
-from rackctl.adapters.logs import KEPT_UNKNOWN, Log, open_logs, read_events, read_timelines
+from rackctl.adapters.logs import KEPT_UNKNOWN, Log, open_logs, read_events
 from rackctl.core.events import MAX_LINE, Event, Stage
 from rackctl.core.tftplog import parse_tftp_line
+from rackctl.core.timeline import fold_events
 
 
 def line(n, ip="10.0.0.1"):
@@ -134,4 +135,4 @@ def test_both_logs_in_order_of_time(tmp_path):
     found = list(read_events(open_logs(tmp_path)))
     assert [e.time for e in found] == [1001.0, 1003.0, 1030.0]
     assert all(isinstance(e, Event) for e in found)
-    assert [t.stages[0].stage for t in read_timelines(tmp_path, 1031.0)] == [Stage.LOADER, Stage.LOADER]
+    assert [t.stages[0].stage for t in fold_events(found, 1031.0)] == [Stage.LOADER, Stage.LOADER]

@@ -88,5 +88,15 @@ def test_hostile_lines_are_unknown(raw):
         assert isinstance(parse(raw), Unknown)
 
 
+@pytest.mark.parametrize("field", ["uri", "range", "ua"])
+def test_what_only_looks_like_json_is_unknown(field):
+    texts = {"uri": "/checkin?mac=52-54-00-00-00-01&os=a", "range": "", "ua": "Wget"}
+    line = ('{"end":5.0,"ip":"10.0.0.1","port":"1","m":"GET","uri":"%(uri)s","st":200,"sent":3,"len":"3",'
+            '"range":"%(range)s","dur":0.000,"done":"OK","ua":"%(ua)s"}')  # fmt: skip
+    assert isinstance(parse_http_line(line % texts), Event)
+    texts[field] += "\x01"
+    assert isinstance(parse_http_line(line % texts), Unknown)
+
+
 def test_every_stage_has_a_sentence():
     assert all(stage.sentence for stage in Stage)
