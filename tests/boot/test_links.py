@@ -19,14 +19,16 @@ import peers
 import pytest
 
 from boot.conftest import Rig
+from boot.played import RANCHEROS, played
 
 pytestmark = [pytest.mark.boot, pytest.mark.engine]
 # The longest first.
-LINKS = ["nic", "inventory", "round", "port", "loop", "cut", "arch", "memory"]
+LINKS = ["config", "nic", "inventory", "round", "port", "loop", "cut", "arch", "memory"]
 MACS = {name: f"52:54:00:12:36:{n:02x}" for n, name in enumerate(LINKS)}
 WORDS = {
     "nic": ["--silence", "60", "--nic", "rtl8139"],
     "inventory": ["--silence", "60", "--nic", "rtl8139"],
+    "config": ["--silence", "80"],  # a starved machine takes so long from its kernel to its config
     "cut": ["--memory", "1024"],
     "arch": ["--clock", "2001-01-01T00:00:00"],
     "memory": ["--memory", "128"],
@@ -43,8 +45,13 @@ def change(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+# A command of the config that never ends, before the check-in: `rackctl up` warns of it, and serves it.
+FAULT = "while true; do sleep 60; done"
+OWN = {"config": f", os: {RANCHEROS}, config: [{{runcmd: ['{FAULT}']}}]"}
+
+
 def break_links(rig: Rig) -> None:
-    """All but the port, in the tree that is served."""
+    """All but the port and the config, in the tree that is served."""
     images = rig.served / "http/os/discovery/builtin"
     # A loader that carries no script of rackctl's: Debian's iPXE as it is.
     carried = rig.served / "tftp/pxelinux.cfg" / f"01-{MACS['loop'].replace(':', '-')}"
@@ -119,8 +126,11 @@ def boot(rig: Rig, name: str, on_line: Callable[[str], None] = lambda _line: Non
 @pytest.fixture(scope="module")
 def broken(rig: Rig) -> dict[str, Future[dict[str, Any]]]:
     """The end of each boot; what went wrong with one is the fault of its own test alone."""
-    rig.write("nodes: {" + ", ".join(f"{name}: {{mac: '{mac}'}}" for name, mac in MACS.items()) + "}")
-    rig.run("up")
+    rig.write(
+        "nodes: {" + ", ".join(f"{name}: {{mac: '{mac}'{OWN.get(name, '')}}}" for name, mac in MACS.items()) + "}"
+    )
+    with played(rig) as env:
+        assert "CC404 warning" in rig.run("up", **env).stdout
     break_links(rig)
     tell_inventory(rig, "inventory", "10ec:8139")
 
@@ -148,6 +158,7 @@ def broken(rig: Rig) -> dict[str, Future[dict[str, Any]]]:
     ("cut", "initrd-cut", ["memory", "cable"]),
     ("nic", "no-network-in-the-system", ["may lack the driver of the network card 10ec:8139 (8139too)"]),
     ("inventory", "no-network-in-the-system", ["may lack the driver of the network card 10ec:8139 (8139too)"]),
+    ("config", "config-faulty", ["rack.yml:3:", "CC404: runcmd: while true does not end"]),
 ])  # fmt: skip
 def test_a_broken_link_is_named(
     broken: dict[str, Future[dict[str, Any]]], name: str, code: str, says: list[str]
