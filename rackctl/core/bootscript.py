@@ -89,7 +89,7 @@ def kernel_line(
         told = [fill(word, words) for word in (*entry.kernel_args, *(entry.config.args if config.files else ()))]
     except KeyError as unknown:
         raise ConfigError(f"{os.name} {os.version} gives no {{{unknown.args[0]}}} for its kernel line") from unknown
-    if os.name == "discovery" and rack.discovered != "wait":
+    if node is None and os.name == "discovery" and rack.discovered != "wait":
         told.append(f"rackctl.then={rack.discovered}")
     common = (f"rackctl.server={base}", f"rackctl.os={os.name}", "BOOTIF=01-${mac:hexhyp}", *rack.kernel_args)
     return (*_CONSOLE[os.arch], *told, *config.words, *common)

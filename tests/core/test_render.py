@@ -55,6 +55,12 @@ def test_an_overlay_is_a_second_initrd_of_its_machine_alone() -> None:
     assert b"overlay" not in tree.files["http/boot/default.ipxe"]
 
 
+def test_what_discovered_machines_do_is_no_business_of_a_node_that_runs_the_discovery_os() -> None:
+    files = render_rack(parse_rack(RACK + "discovered: reboot\n"), {}, {}, "rackctl-test", IMAGES).files
+    assert b" rackctl.then=reboot " in files["http/boot/default.ipxe"]
+    assert b"rackctl.then" not in files["http/boot/52-54-00-12-34-57.ipxe"]
+
+
 def test_the_id_follows_the_bytes() -> None:
     one = render_rack(parse_rack(RACK), {}, {}, "p", IMAGES)
     assert one.id == render_rack(parse_rack(RACK), {}, {}, "p", IMAGES).id
