@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import json
 import socket
 import ssl
+import threading
 
 from rackctl.core.model_bmc import Bmc
 
@@ -52,11 +54,24 @@ def speaks_redfish(bmc: Bmc) -> bool:
         if bmc.tls
         else http.client.HTTPConnection(address, bmc.port or 80, timeout=_WAIT)
     )
+    sockets: list[socket.socket] = []
+
+    def cut() -> None:
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    watchdog = threading.Timer(_WAIT, cut)  # the timeout is for each read: what drips would never be late
+    watchdog.daemon = True
     try:
+        link.connect()
+        sockets.append(link.sock)
+        watchdog.start()
         link.request("GET", "/redfish/v1/", headers={"Accept": "application/json"})
         answer = link.getresponse()
         return answer.status == 200 and "RedfishVersion" in json.loads(answer.read(65536))
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
         return False
     finally:
+        watchdog.cancel()
         link.close()

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rackctl.adapters.bounded import TOO_LARGE, Bounded
 from rackctl.adapters.stepping import run_orders
 from rackctl.core.model_bmc import Bmc
 from rackctl.core.power import BmcFault, Fault, Order, Outcome, Verb, Watch
@@ -20,7 +21,8 @@ from rackctl.errors import ConfigError
 
 _INSTALL = "pip install 'rackctl[redfish]', or pipx inject rackctl sushy"
 _FORCED_OFF_PAUSE = 2.0
-_LOG_ENTRIES = 200
+_LOG_ENTRIES = 10_000  # of one log; BMCs keep some thousand
+_LOG_PAGES = 1000
 _T = TypeVar("_T")
 
 
@@ -79,7 +81,7 @@ class _Machine:
             raise BmcFault(Fault.UNSUPPORTED, _short(wrong)) from wrong
         except errors.SushyError as wrong:
             raise BmcFault(Fault.REFUSED, _short(wrong)) from wrong
-        except (ValueError, LookupError, TypeError, AttributeError) as wrong:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as wrong:
             # Members that are absent or of another type, here or in sushy: one odd BMC must not end a whole batch.
             raise BmcFault(Fault.REFUSED, f"it answers, but not as Redfish does: {_short(wrong)}") from wrong
 
@@ -206,23 +208,39 @@ class _Machine:
         return found
 
     def _events(self) -> Outcome:
-        rows = []
+        rows, cut = [], False
         for log in self._logs():
-            entries = self._get(log["Entries"]["@odata.id"]).get("Members", ()) if "Entries" in log else ()
-            for entry in entries[-_LOG_ENTRIES:]:
+            entries, more = self._entries(log["Entries"]["@odata.id"]) if "Entries" in log else ([], False)
+            cut |= more
+            for entry in entries:
                 one = entry if "Message" in entry or "Created" in entry else self._get(entry["@odata.id"])
                 date, _, clock = str(one.get("Created", "")).partition("T")
                 kind = one.get("SensorType") or log.get("Id", "")
                 found = {"id": one.get("Id", ""), "date": date, "time": clock, "sensor": kind,
                          "event": one.get("Message", ""), "direction": one.get("Severity", "")}  # fmt: skip
                 rows.append({key: str(value) for key, value in found.items()})
-        return Outcome(self.order.node, self.order.verb, text=f"{len(rows)} events", rows=tuple(rows))
+        warnings = ("a log goes on after what is shown",) if cut else ()
+        return Outcome(
+            self.order.node, self.order.verb, text=f"{len(rows)} events", warnings=warnings, rows=tuple(rows),
+            partial=cut,
+        )  # fmt: skip
+
+    def _entries(self, page: str) -> tuple[list[dict[str, Any]], bool]:
+        """The entries of one log, page by page, and whether there are more than are taken."""
+        found: list[dict[str, Any]] = []
+        seen = set[str]()
+        while page and page not in seen and len(found) <= _LOG_ENTRIES and len(seen) < _LOG_PAGES:
+            seen.add(page)
+            one = self._get(page)
+            found += one.get("Members", ())
+            page = one.get("Members@odata.nextLink", "")
+        return found[:_LOG_ENTRIES], len(found) > _LOG_ENTRIES or bool(page)
 
     def _clear_events(self) -> Outcome:
         cleared = 0
         for log in self._logs():
             target = log.get("Actions", {}).get("#LogService.ClearLog", {}).get("target")
-            if target:
+            if target and "Entries" in log:  # what cannot be shown is not cleared
                 self._try(partial(self.system._conn.post, target, data={}))
                 cleared += 1
         if not cleared:
@@ -273,26 +291,18 @@ def _open(sushy: Any, folder: Path, bmc: Bmc, auth: Any) -> Any:
         if not (folder / bmc.ca).is_file():
             raise BmcFault(Fault.LOCAL, f"bmc.ca: there is no file {folder / bmc.ca}")
         verify = str(folder / bmc.ca)
+    connecting = min(bmc.timeout, 5.0)
     # sushy's own waits are ten retries of up to 60 s each.
     connector = sushy.connector.Connector(
         base, verify=verify, server_side_retries=1, server_side_retries_delay=1,
-        default_request_timeout=bmc.timeout, connect_timeout=min(bmc.timeout, 5.0),
+        default_request_timeout=bmc.timeout, connect_timeout=connecting,
     )  # fmt: skip
     # REQUESTS_CA_BUNDLE and proxies of the environment would overrule what rack.yml says.
     connector._session.trust_env = False
-    if bmc.fingerprint:
-        connector._session.mount("https://", _pinned(bmc.fingerprint))
+    for scheme in ("http://", "https://"):
+        bounded = Bounded(connecting + bmc.timeout, bmc.fingerprint)
+        connector._session.mount(scheme, bounded)
     return sushy.Sushy(base, auth=auth, connector=connector)
-
-
-def _pinned(fingerprint: str) -> Any:
-    from requests.adapters import HTTPAdapter
-
-    class _Pinned(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, assert_fingerprint=fingerprint, **kwargs)
-
-    return _Pinned()
 
 
 def _connection_fault(wrong: Exception, bmc: Bmc) -> BmcFault:
@@ -304,8 +314,10 @@ def _connection_fault(wrong: Exception, bmc: Bmc) -> BmcFault:
         return BmcFault(Fault.TLS, "its certificate is not trusted" + (f"; it is sha256:{shown}" if shown else ""))
     if "SSLError" in text or "SSL:" in text:
         return BmcFault(Fault.TLS, "no TLS connection: is this the HTTPS port?")
+    if TOO_LARGE in text:
+        return BmcFault(Fault.REFUSED, TOO_LARGE)
     if "Read timed out" in text:
-        return BmcFault(Fault.TIMEOUT, f"it took the connection, then gave no answer within {bmc.timeout:g} s")
+        return BmcFault(Fault.TIMEOUT, f"it took the connection, then gave no whole answer within {bmc.timeout:g} s")
     for sign, words in (("refused", "the connection is refused"), ("timed out", "no answer"),
                         ("resolve", "the name cannot be resolved")):  # fmt: skip
         if sign in text:

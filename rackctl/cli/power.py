@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import math
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import teller
+from rackctl.cli.out import say, teller
 
 if TYPE_CHECKING:
     from rackctl.core.power import Outcome
@@ -30,14 +29,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every node of rack.yml."
 GroupOption = Annotated[str, typer.Option(help="The nodes with this word in their groups.")]
 
 
-def _finite(seconds: float | None) -> float | None:
-    """A range lets nan through."""
-    if seconds is not None and math.isnan(seconds):
-        raise typer.BadParameter("nan is no number of seconds")
-    return seconds
-
-
-StaggerOption = Annotated[float, typer.Option(min=0, max=_HOUR, callback=_finite, help="Seconds between two machines.")]
+StaggerOption = Annotated[float, typer.Option(min=0, max=_HOUR, help="Seconds between two machines.")]
 
 
 class Action(StrEnum):
@@ -69,7 +61,7 @@ def power(
     stagger: StaggerOption = 0.0,
     wait: Annotated[
         float | None,
-        typer.Option(min=0, max=_HOUR, callback=_finite, help="Seconds to reach the state (default: bmc.wait)."),
+        typer.Option(min=0, max=_HOUR, help="Seconds to reach the state (default: bmc.wait)."),
     ] = None,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
@@ -158,10 +150,23 @@ def sel(
     session, chosen = _open(rack, nodes, group, everything, as_json)
     outcomes = _run(session, chosen, Request(Verb.SEL), as_json)
     if clear:
-        read = [outcome.node for outcome in outcomes if outcome.ok]
+        read = [outcome.node for outcome in outcomes if outcome.ok and not outcome.partial]
+        kept = [_keep(outcome, as_json) for outcome in outcomes if outcome.partial]
         cleared = _run(session, read, Request(Verb.SEL_CLEAR), as_json) if read else ()
-        outcomes = (*(outcome for outcome in outcomes if not outcome.ok or as_json), *cleared)
+        outcomes = (*(outcome for outcome in outcomes if not outcome.ok or as_json), *kept, *cleared)
     _end(outcomes, as_json)
+
+
+def _keep(shown: Outcome, as_json: bool) -> Outcome:
+    """The refusal to clear what was not shown as a whole."""
+    from rackctl.cli.power_out import outcome_lines
+    from rackctl.core.power import Fault, Outcome, Verb
+
+    text = "not cleared: its log has more entries than were shown"
+    kept = Outcome(shown.node, Verb.SEL_CLEAR, shown.driver, text=text, fault=Fault.UNSUPPORTED)
+    if not as_json:
+        say(outcome_lines(kept))
+    return kept
 
 
 @app.command()

@@ -96,7 +96,8 @@ class Order:
 class Outcome:
     """What became of one Order. state: on, off, sent or empty; rows: sensors or events; facts: what check found.
 
-    cipher: the suite that worked, to be tried first the next time. seconds: until this was known, pauses included.
+    cipher: the suite that worked, to be tried first the next time. partial: the BMC has more rows than these. seconds:
+    until this was known, pauses included.
     """
 
     node: str
@@ -109,6 +110,7 @@ class Outcome:
     rows: tuple[Mapping[str, str], ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     cipher: int | None = None
+    partial: bool = False
     seconds: float = 0.0
 
     @property

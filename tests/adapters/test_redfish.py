@@ -1,8 +1,10 @@
 """The driver redfish against sushy-tools' emulator; a fake server for the answers it never gives."""
 
+import contextlib
 import hashlib
 import http.server
 import json
+import socketserver
 import ssl
 import sys
 import threading
@@ -12,9 +14,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from real_cli import planted, run_cli
 from redfish_emulator import UUID, Emulator, running_emulator
 
-from rackctl.adapters.bmcprobe import find_driver
+from rackctl.adapters.bmcprobe import find_driver, speaks_redfish
 from rackctl.adapters.redfish import Redfish
 from rackctl.core.model_bmc import Bmc
 from rackctl.core.power import Fault, Order, Outcome, Verb
@@ -319,6 +322,80 @@ def test_a_web_server_that_is_no_redfish(fake: type[Fake], body: bytes) -> None:
     assert outcome.text
 
 
+SLOW = 9.0  # seconds for which the servers below go on, so that a reader who never gives up fails
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+# What such a server says first, then again and again, and the seconds between.
+ENDLESS = {
+    "headers": (HEAD, b"X: y\r\n", 0.1), "body": (HEAD + b"\r\n", b" ", 0.1),
+    "flood": (HEAD + b"\r\n", b" " * 2**20, 0), "deep": (HEAD + b"\r\n", b"[" * 2**20, SLOW),
+}  # fmt: skip
+
+
+class Endless(socketserver.ThreadingTCPServer):
+    """Its answer goes on. sent: how many parts of it went out."""
+
+    daemon_threads = True
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(("127.0.0.1", 0), EndlessAnswer)
+        self.kind, self.sent, self.port = kind, 0, int(self.server_address[1])
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+
+class EndlessAnswer(socketserver.StreamRequestHandler):
+    server: Endless
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        head, part, pause = ENDLESS[self.server.kind]
+        limit = time.monotonic() + SLOW
+        with contextlib.suppress(OSError):  # the reader went away
+            self.wfile.write(head)
+            while time.monotonic() < limit:
+                self.wfile.write(part)
+                self.server.sent += 1
+                if pause == SLOW:
+                    return
+                time.sleep(pause)
+
+
+@pytest.fixture
+def endless() -> Iterator[dict[str, Endless]]:
+    servers = {kind: Endless(kind) for kind in ENDLESS}
+    yield servers
+    for server in servers.values():
+        server.shutdown()
+        server.socket.close()
+
+
+@pytest.mark.serial
+def test_an_answer_without_end_ends_its_order_and_not_the_batch(endless: dict[str, Endless], fake: type[Fake]) -> None:
+    ports = {kind: server.port for kind, server in endless.items()} | {"good": fake.port}  # type: ignore[attr-defined]
+    orders = []
+    for kind, port in ports.items():
+        bmc = Bmc(driver="redfish", address="127.0.0.1", port=port, tls=False, timeout=1, user="a")
+        orders.append(Order(kind, "52:54:00:00:00:01", bmc, Verb.STATUS, "p"))
+    found: dict[str, Outcome] = {}
+    begin = time.monotonic()
+    Redfish(Path("/")).carry_out(orders, lambda outcome: found.setdefault(outcome.node, outcome) and None)
+    assert time.monotonic() - begin < SLOW - 2
+    assert {kind: outcome.fault for kind, outcome in found.items()} == {
+        "headers": Fault.TIMEOUT, "body": Fault.TIMEOUT, "flood": Fault.REFUSED, "deep": Fault.REFUSED, "good": None,
+    }  # fmt: skip
+    assert "larger than 4 MiB" in found["flood"].text
+    assert endless["flood"].sent < 32
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("kind", ["headers", "body", "deep"])
+def test_what_never_ends_is_no_redfish(endless: dict[str, Endless], monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("rackctl.adapters.bmcprobe._WAIT", 0.7)
+    begin = time.monotonic()
+    assert not speaks_redfish(Bmc(address="127.0.0.1", port=endless[kind].port, tls=False))
+    assert time.monotonic() - begin < SLOW - 2
+
+
 def test_a_boot_device_that_is_ignored(fake: type[Fake]) -> None:
     fake.paths["PATCH /redfish/v1/Systems/1"] = (200, {})
     outcome = ask(fake, Verb.BOOTDEV, device="pxe")
@@ -358,6 +435,63 @@ def test_events_and_sensors_of_a_bmc_that_has_them(fake: type[Fake]) -> None:
     assert ask(fake, Verb.SEL).rows[0]["event"] == "Fan failed"
     assert ask(fake, Verb.SEL_CLEAR).text == "1 logs cleared"
     assert ask(fake, Verb.SENSORS).rows == ({"name": "CPU", "value": "41", "unit": "degrees C", "status": "OK"},)
+
+
+def with_log(fake: type[Fake], pages: int) -> str:
+    """A log of two entries a page, and one that shows none; what clears the first."""
+    log = "/redfish/v1/Systems/1/LogServices"
+    entries = f"{log}/SEL/Entries"
+    dumps = {"#LogService.ClearLog": {"target": f"{log}/Dumps/Clear"}}
+    fake.paths |= {
+        f"GET {log}": (200, {"Members": [{"@odata.id": f"{log}/SEL"}, {"@odata.id": f"{log}/Dumps"}]}),
+        f"GET {log}/SEL": (200, {"Id": "SEL", "Entries": {"@odata.id": entries},
+                                 "Actions": {"#LogService.ClearLog": {"target": f"{log}/SEL/Clear"}}}),
+        f"GET {log}/Dumps": (200, {"Id": "Dumps", "Actions": dumps}),
+        f"POST {log}/SEL/Clear": (204, {}), f"POST {log}/Dumps/Clear": (204, {}),
+    }  # fmt: skip
+    for page in range(pages):
+        members = [{"Id": str(2 * page + n), "Message": f"event {2 * page + n}"} for n in (0, 1)]
+        more = {"Members@odata.nextLink": f"{entries}/{page + 1}"} if page + 1 < pages else {}
+        fake.paths[f"GET {entries}/{page}" if page else f"GET {entries}"] = (200, {"Members": members, **more})
+    return f"POST {log}/SEL/Clear"
+
+
+def test_a_log_is_shown_to_its_last_page_before_it_is_cleared(fake: type[Fake]) -> None:
+    clear = with_log(fake, 120)
+    outcome = ask(fake, Verb.SEL)
+    assert [row["event"] for row in outcome.rows] == [f"event {n}" for n in range(240)]
+    assert (outcome.partial, outcome.warnings) == (False, ())
+    assert ask(fake, Verb.SEL_CLEAR).text == "1 logs cleared"  # not the one that shows nothing
+    assert [path for path, _ in fake.posts if "Clear" in path] == [clear]
+
+
+def test_a_log_that_is_not_shown_as_a_whole_is_not_cleared(fake: type[Fake], tmp_path: Path) -> None:
+    with_log(fake, 3)
+    bmc = f"driver: redfish, address: 127.0.0.1, port: {fake.port}, tls: false, user: a, password: 'env:PW'"  # type: ignore[attr-defined]
+    (tmp_path / "rack.yml").write_text(
+        f"server: {{address: 10.9.200.1}}\nnodes:\n  n1: {{mac: '52:54:00:00:00:01', bmc: {{{bmc}}}}}\n"
+    )
+    program = planted("import rackctl.adapters.redfish as redfish; redfish._LOG_ENTRIES = 5")
+    program += ["sel", "n1", "--clear"]
+    done = run_cli(cwd=tmp_path, env={"PW": "p"}, program=program)
+    assert done.returncode == 8, done.stderr
+    assert "event 4" in done.stdout and "event 5" not in done.stdout
+    assert "warning: a log goes on after what is shown" in done.stdout
+    assert "not cleared: its log has more entries than were shown" in done.stdout
+    assert [path for path, _ in fake.posts if "Clear" in path] == []
+
+
+def test_a_log_whose_pages_never_end(fake: type[Fake], monkeypatch: pytest.MonkeyPatch) -> None:
+    with_log(fake, 1)
+    entries = "/redfish/v1/Systems/1/LogServices/SEL/Entries"
+    fake.paths[f"GET {entries}"] = (200, {"Members": [{"Message": "x"}], "Members@odata.nextLink": entries})
+    outcome = ask(fake, Verb.SEL)
+    assert (len(outcome.rows), outcome.partial) == (1, True)
+    monkeypatch.setattr("rackctl.adapters.redfish._LOG_PAGES", 3)
+    for page in range(5):
+        link = {"Members": [], "Members@odata.nextLink": f"{entries}/{page + 1}"}
+        fake.paths[f"GET {entries}/{page}" if page else f"GET {entries}"] = (200, link)
+    assert ask(fake, Verb.SEL).partial
 
 
 def test_accepted_is_not_done(fake: type[Fake]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from pathlib import Path
 
@@ -72,11 +73,8 @@ def test_nothing_a_bmc_says_reaches_the_terminal_as_a_command(capsys: pytest.Cap
     teller(True)(f"{ESCAPES}hot")
     shown = out.getvalue() + capsys.readouterr().err
     assert shown.count("hot") == 2
-    assert (
-        not set(ESCAPES)
-        & set("\x1b\x07\u202e\x9b")
-        & set(shown.replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\x1b[3m", ""))
-    ), repr(shown)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # rich's own bold
+    assert not set("\x1b\x07\u202e\x9b") & set(shown), repr(shown)
 
 
 def test_a_stand_in_says_what_the_node_said_and_nothing_hostile(tmp_path: Path) -> None:
