@@ -38,12 +38,13 @@ def order(
     tls_port: int = 443,
     vlan: int = 0,
     http: int = 83,
+    serial: int | None = None,
     **more: object,
 ) -> Order:
     """more: variables of compose/lab/prove.sh."""
     named = tuple((key.upper(), str(value)) for key, value in more.items())
     port = tls_port if tls else None
-    return Order(file, file.parent, kind, firmware, ADDRESS, http, port, tls, vlan or None, more=named)
+    return Order(file, file.parent, kind, firmware, ADDRESS, http, port, tls, vlan or None, serial=serial, more=named)
 
 
 def boot(logs: Path, wanted: Order) -> tuple[Proof, str]:
