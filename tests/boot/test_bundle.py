@@ -14,19 +14,25 @@ import pytest
 from fake_github import INITRD, GitHub, release
 
 from boot.conftest import Rig
+from rackctl.adapters.lab import find_network
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def other_engine() -> Iterator[str]:
-    """The DOCKER_HOST of a second engine that holds nothing; it runs containers on the host's network alone."""
+def other_engine(rig: Rig) -> Iterator[str]:
+    """The DOCKER_HOST of a second engine that holds nothing; it runs containers on the host's network alone.
+
+    Its bridge is the lab's: with none at all dockerd deletes docker0, which is that of the first engine.
+    """
     if os.getuid() or not shutil.which("dockerd"):
         pytest.skip("a second Docker engine needs root and dockerd on this machine")
     place = Path(tempfile.mkdtemp())  # a short path: its sockets' names may have 107 characters
     words = ["--data-root", place / "data", "--exec-root", place / "exec", "--pidfile", place / "pid"]
     host = f"unix://{place}/socket"
-    alone = ["--host", host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]
+    alone = ["--host", host, "--bridge", find_network().bridge, "--iptables=false", "--ip6tables=false"]
+    bridge = Path("/sys/class/net/docker0/ifindex")
+    before = bridge.exists() and bridge.read_text()
     with (place / "log").open("w") as log:
         daemon = subprocess.Popen(["dockerd", *words, *alone], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     asking = ["docker", "--host", host, "version"]
@@ -36,6 +42,7 @@ def other_engine() -> Iterator[str]:
             assert daemon.poll() is None and time.monotonic() < until, (place / "log").read_text()[-2000:]
             time.sleep(0.2)
         yield host
+        assert (bridge.exists() and bridge.read_text()) == before
     finally:
         daemon.terminate()
         daemon.wait(60)
