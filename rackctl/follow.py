@@ -6,6 +6,7 @@ core alone. Nothing is remembered on disk: after a kill the logs are read again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from bisect import insort
@@ -29,6 +30,7 @@ KEPT_BOOTS = 1500  # at most twice as many are held, 6 kB each
 STREAMED = 500
 STREAM_BYTES = 262144
 _time = attrgetter("time")
+_UNLIKE = (ValueError, KeyError, TypeError, AttributeError)  # JSON, but not what rackctl writes
 
 
 class Follower:
@@ -96,10 +98,10 @@ class Follower:
         before = self._written.get("time")
         same = {**status, "time": before} == self._written
         if not same or not isinstance(before, float) or now - before > HEARTBEAT or before > now:
-            self._written = status
             folder = self.work / "status"
             write_aside(folder / "status.json", json.dumps(status, separators=(",", ":")).encode())
             write_aside(folder / "metrics.prom", render_metrics(status, self.counts).encode())
+            self._written = status
         return status
 
 
@@ -107,25 +109,24 @@ def read_known(current: Path) -> Known:
     """What rack.yml knew when the tree was made that is served; nothing while there is no tree."""
     try:
         found = json.loads((current / "status" / "known.json").read_bytes())
-    except (OSError, ValueError):
+        return Known(
+            names=dict(found["names"]), unknown=found["unknown"], port=found["port"], server=found["server"],
+            silent={os: Stage[stage] for os, stage in found.get("silent", {}).items()},
+            configured=frozenset(found.get("configured", ())), findings=_read_findings(current),
+        )  # fmt: skip
+    except (OSError, *_UNLIKE):
         return Known()
-    return Known(
-        names=found["names"], unknown=found["unknown"], port=found["port"], server=found["server"],
-        silent={os: Stage[stage] for os, stage in found.get("silent", {}).items()},
-        configured=frozenset(found.get("configured", ())), findings=_read_findings(current),
-    )  # fmt: skip
 
 
 def _read_findings(current: Path) -> dict[str, list[str]]:
     """The file has each line once, with the machines that it is about: thousands may share one."""
     found: dict[str, list[str]] = {}
     try:
-        told = json.loads((current / "status" / "findings.json").read_bytes())
-    except (OSError, ValueError):
-        return found
-    for line, machines in told.items():
-        for machine in machines:
-            found.setdefault(machine, []).append(line)
+        for line, machines in json.loads((current / "status" / "findings.json").read_bytes()).items():
+            for machine in machines:
+                found.setdefault(machine, []).append(line)
+    except (OSError, *_UNLIKE):
+        return {}
     return found
 
 
@@ -139,18 +140,32 @@ class _Stream:
     def add(self, events: list[Event]) -> None:
         lines = [json.dumps(event.to_json(), separators=(",", ":")).encode() + b"\n" for event in events]
         data = b"".join(lines)
-        if self._size is None or self._size + len(data) > STREAM_BYTES:
+        size, self._size = self._size, None  # until it is written: what a full disk cuts off is begun anew
+        if size is None or size + len(data) > STREAM_BYTES:
             write_aside(self.file, data)
-            self._size = len(data)
+            size = 0
         elif data:
             with open(self.file, "ab") as handle:
                 handle.write(data)
-            self._size += len(data)
+        self._size = size + len(data)
 
 
-def write_aside(file: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write aside, then rename: a reader sees the old file or the new one."""
+def write_aside(file: Path, data: bytes, *, like: os.stat_result | None = None) -> None:
+    """Write aside, then rename: a reader sees the old file or the new one.
+
+    like: of the user's own file that this replaces: it keeps its mode and owner, and no power cut loses both.
+    """
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_bytes(data)
-    aside.chmod(mode)
-    aside.rename(file)
+    try:
+        with open(aside, "wb") as handle:
+            handle.write(data)
+            if like:
+                handle.flush()
+                os.fsync(handle.fileno())
+        if like:
+            with contextlib.suppress(PermissionError):  # root alone can give a file away
+                os.chown(aside, like.st_uid, like.st_gid)
+        aside.chmod(like.st_mode & 0o777 if like else 0o644)
+        aside.rename(file)
+    finally:
+        aside.unlink(missing_ok=True)

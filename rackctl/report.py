@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rackctl.adapters.folder import RackFolder
@@ -36,16 +36,24 @@ def follow(folder: RackFolder, rack: Rack) -> Follower:
     return Follower(folder.work, find_known(folder, rack))
 
 
-def take_status(folder: RackFolder) -> dict[str, object]:
-    """The status now. The page gets it too, as of now, when nobody keeps it live."""
+def take_status(folder: RackFolder, warn: Callable[[str], None] = lambda _line: None) -> dict[str, object]:
+    """The status now. The page gets it too, as of now, when nobody keeps it live and the disk takes it."""
     rack = folder.read_rack()
     follower = follow(folder, rack)
     events = follower.read(_NOW)
-    writer = None if rack.status or not folder.status.is_dir() else folder.take(PAGE)
-    if writer is None:
-        return follower.status(time.time(), live=False)
-    with writer:
-        return follower.write(time.time(), events, live=False)
+    try:
+        writer = None if rack.status or not folder.status.is_dir() else folder.take(PAGE)
+        if writer is not None:
+            with writer:
+                return follower.write(time.time(), events, live=False)
+    except OSError as wrong:
+        warn(describe_unwritten(wrong))
+    return follower.status(time.time(), live=False)
+
+
+def describe_unwritten(wrong: OSError) -> str:
+    """What is told where the page cannot be written: what was asked for is shown all the same."""
+    return f"the status page is not brought up to date: {wrong.strerror or wrong}"
 
 
 def take_timelines(folder: RackFolder) -> list[Timeline]:
@@ -80,8 +88,7 @@ def write_nodes(folder: RackFolder, nodes: Mapping[str, str]) -> None:
     file = folder.path / "rack.yml"
     with folder.lock():
         text = file.read_bytes().decode()
-        mode = file.stat().st_mode & 0o777
-        write_aside(file.resolve(), add_nodes(text, nodes, str(file), folder.catalog()).encode(), mode=mode)
+        write_aside(file.resolve(), add_nodes(text, nodes, str(file), folder.catalog()).encode(), like=file.stat())
 
 
 def find_context(folder: RackFolder, rack: Rack, mac: str) -> Context:

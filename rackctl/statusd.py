@@ -18,14 +18,21 @@ TICK = 1.0
 def main(work: Path, current: Path) -> None:
     """For ever; a change of rack.yml is seen when the tree changes."""
     follower = Follower(work, read_known(current))
-    tree = current.resolve()
+    tree, told = current.resolve(), ""
     while True:
         if current.resolve() != tree:
             tree = current.resolve()
             follower.known = read_known(current)
             follower.fold.known = frozenset(follower.known.names)
         now = time.time()
-        follower.write(now, follower.read(now))
+        events = follower.read(now)
+        try:
+            follower.write(now, events)
+            told = ""
+        except OSError as wrong:  # a full disk: it may have room again later
+            if told != str(wrong):
+                told = str(wrong)
+                print(f"the status page is not brought up to date: {told}", file=sys.stderr, flush=True)
         time.sleep(TICK)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -175,9 +176,9 @@ class RackFolder:
         except BlockingIOError:
             handle.close()
             return None
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the number, which is for people
+            handle.truncate(0)
+            os.write(handle.fileno(), f"{os.getpid()}\n".encode())
         return handle
 
     def holder(self, role: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -27,14 +28,14 @@ class Inventories:
         found = []
         for entry in _entries(self.folder):
             mac = parse_mac(entry.name.removesuffix(".json")) if entry.name.endswith(".json") else None
-            if mac and (stat := _stat(entry)):
-                found.append((mac not in first, -stat.st_mtime_ns, mac, stat))
+            if mac and (info := _stat(entry)):
+                found.append((mac not in first, -info.st_mtime_ns, mac, info))
         total, kept = 0, {}
-        for _, _, mac, stat in sorted(found, key=lambda one: one[:3]):
-            total += stat.st_size
+        for _, _, mac, info in sorted(found, key=lambda one: one[:3]):
+            total += info.st_size
             if total > MOST_BYTES:
                 break
-            version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            version = (info.st_ino, info.st_mtime_ns, info.st_size)
             old = self._seen.get(mac)
             kept[mac] = old if old and old[0] == version else (version, read_inventory(self.folder, mac))
         self._seen = kept
@@ -45,11 +46,16 @@ def read_inventory(folder: Path, mac: str) -> Inventory | None:
     """The inventory of one machine, or None."""
     file = folder / f"{mac.replace(':', '-')}.json"
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(handle, "rb") as opened:
-        return parse_inventory(opened.read(MAX_BYTES + 1))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with open(handle, "rb", closefd=False) as opened:
+            return parse_inventory(opened.read(MAX_BYTES + 1))
+    finally:
+        os.close(handle)
 
 
 def read_installed(folder: Path) -> frozenset[str]:
@@ -94,6 +100,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        return entry.stat(follow_symlinks=False)
+        found = entry.stat(follow_symlinks=False)
     except OSError:  # pruned meanwhile
         return None
+    return found if stat.S_ISREG(found.st_mode) else None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,7 +33,8 @@ class Log:
         self.unknown: list[Unknown] = []
         self.unknown_count = 0
         self._part: tuple[int, bytes] | None = None
-        if from_end and file.exists():
+        self._warned = False
+        if from_end and file.is_file():
             with open(file, "rb") as handle:
                 self._part, self.offset = _identity(handle.fileno()), os.fstat(handle.fileno()).st_size
 
@@ -39,12 +42,25 @@ class Log:
         """The new events; a last line without its newline is still being written and left for the next read."""
         # A rotation while this reads renames what is open here: the names are resolved once, the newest first, so that
         # a part is found under its old or its new name and none is missed.
-        handles = [handle for handle in map(_open, self._names()) if handle is not None]
+        handles = [handle for handle in map(self._open, self._names()) if handle is not None]
         try:
             yield from self._read_parts(handles)
         finally:
             for handle in handles:
                 os.close(handle)
+
+    def _open(self, file: Path) -> int | None:
+        try:  # O_NONBLOCK: a pipe would wait for its writer
+            handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return handle
+        os.close(handle)
+        if not self._warned:
+            self._warned = True
+            print(f"{file} is no file, and is not read: move it away, then rackctl up", file=sys.stderr)
+        return None
 
     def _names(self) -> list[Path]:
         return [self.file, *(self.file.with_name(f"{self.file.name}.{n}") for n in range(1, PARTS + 1))]
@@ -100,13 +116,6 @@ class Log:
         self.unknown.append(line)
         if len(self.unknown) > KEPT_UNKNOWN:
             del self.unknown[0]
-
-
-def _open(file: Path) -> int | None:
-    try:
-        return os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
 
 
 def _identity(handle: int) -> tuple[int, bytes]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import JsonOption, RackOption, app
-from rackctl.cli.out import say, show_timeline
+from rackctl.cli.out import say, show_timeline, warn
 
 if TYPE_CHECKING:
     from rackctl.core.diagnosis import Context
@@ -32,7 +32,7 @@ def list_nodes(context: typer.Context, rack: RackOption = Path(), as_json: JsonO
     from rackctl.adapters.folder import RackFolder
     from rackctl.report import take_status
 
-    status = take_status(RackFolder(rack))
+    status = take_status(RackFolder(rack), warn)
     if as_json:
         typer.echo(json.dumps(status))
         return
@@ -119,7 +119,7 @@ def adopt(
 def timeline(
     node: Annotated[str, typer.Argument(help="Name in rack.yml, or MAC.")],
     watch: Annotated[bool, typer.Option("--watch", help="Follow it live, until Ctrl-C.")] = False,
-    boot: Annotated[int, typer.Option(help="Which boot: 0 the last, 1 the one before, and so on.")] = 0,
+    boot: Annotated[int, typer.Option(min=0, help="Which boot: 0 the last, 1 the one before, and so on.")] = 0,
     rack: RackOption = Path(),
     as_json: JsonOption = False,
 ) -> None:

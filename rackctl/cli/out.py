@@ -22,6 +22,11 @@ def say(line: str) -> None:
     typer.echo(plain(line))
 
 
+def warn(line: str) -> None:
+    """One plain line on stderr, beside what was asked for."""
+    typer.echo(plain(line), err=True)
+
+
 def plain(text: str) -> str:
     """The text with `?` for what no terminal should be told by a server or a machine: escape sequences and the like."""
     return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)

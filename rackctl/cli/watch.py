@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from rackctl.cli.app import RackOption, app
-from rackctl.cli.out import say
+from rackctl.cli.out import say, warn
 
 if TYPE_CHECKING:
     from rackctl.adapters.folder import RackFolder
@@ -44,7 +43,7 @@ def watch(
     folder = RackFolder(rack)
     found = folder.read_rack()
     follower = follow(folder, found)
-    hook = _Hook(folder, shlex.split(on_checkin)) if on_checkin else None
+    hook = _Hook(folder, _split(on_checkin)) if on_checkin else None
     page = _Page(folder)
     names = follower.known.names
     shown = once or as_json  # what happened before is told only to those who ask for all of it
@@ -56,14 +55,26 @@ def watch(
     while True:
         now = time.time()
         events = follower.read(float("inf") if once else now, show)
-        if not found.status and page.is_mine():
-            follower.write(now, events)
+        if not found.status:
+            page.write(follower, now, events)
         if hook:
             hook.tell(follower, now)
         if once:
             return
         shown = True
         time.sleep(_TICK)
+
+
+def _split(command: str) -> list[str]:
+    from rackctl.errors import ConfigError
+
+    try:
+        words = shlex.split(command)
+    except ValueError as wrong:
+        raise ConfigError(f"{wrong}: {command}", "--on-checkin", "close the quotes") from wrong
+    if not words:
+        raise ConfigError("names no program", "--on-checkin", "name one, as in --on-checkin ./add-node.sh")
+    return words
 
 
 def _line(event: Event, names: Mapping[str, str]) -> str:
@@ -83,8 +94,22 @@ class _Page:
         self.folder = folder
         self.role: IO[str] | None = None
         self.told = False
+        self.failed = ""
 
-    def is_mine(self) -> bool:
+    def write(self, follower: Follower, now: float, events: list[Event]) -> None:
+        """Bring them up to date, where they are ours. A full disk is told of once, and tried again."""
+        from rackctl.report import describe_unwritten
+
+        try:
+            if self._is_mine():
+                follower.write(now, events)
+            self.failed = ""
+        except OSError as wrong:
+            if self.failed != str(wrong):
+                self.failed = str(wrong)
+                warn(describe_unwritten(wrong))
+
+    def _is_mine(self) -> bool:
         from rackctl.report import PAGE
 
         if self.role is None and self.folder.status.is_dir():
@@ -94,7 +119,7 @@ class _Page:
                 told = (
                     f"another rackctl ({self.folder.holder(PAGE)}) keeps the status page; this one does when that ends"
                 )
-                print(told, file=sys.stderr)
+                warn(told)
         return self.role is not None
 
 
@@ -146,6 +171,9 @@ class _Hook:
             say(f"the hook failed for {mac}, try {self.tries[mac]} of {_TRIES}: {wrong}")
             return
         self.told.add(mac)
-        with open(self.file, "a") as handle:
-            handle.write(mac + "\n")
+        try:
+            with open(self.file, "a") as handle:
+                handle.write(mac + "\n")
+        except OSError as wrong:
+            warn(f"that the hook was told of {mac} cannot be noted, the next watch tells it again: {wrong.strerror}")
         say(f"told the hook of {mac}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -85,13 +86,25 @@ def _to_plain(tree: dict[Any, Any], name: str) -> dict[str, Any]:
         if left < 0:
             raise RecursionError(f"its aliases stand for more than {_MOST_VALUES} values")
         if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items()}
+            return renamed(value, value.items())
         if isinstance(value, list):
             return [plain(item) for item in value]
         return value
 
+    def renamed(marked: Any, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in items:
+            if str(key) in found:
+                raise ConfigError(
+                    f"the key {key} is there twice: YAML tells {key} from '{key}', rackctl does not",
+                    where=place(marked, [key], name),
+                    remedy="rename one of the two, or remove it",
+                )
+            found[str(key)] = plain(item)
+        return found
+
     try:
-        return {str(key): plain(value) for key, value in tree.items() if value is not None}
+        return renamed(tree, [(key, value) for key, value in tree.items() if value is not None])
     except RecursionError as wrong:
         raise ConfigError(f"YAML: {wrong}", where=name, remedy="write the values out, without * and &") from wrong
 

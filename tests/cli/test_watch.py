@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from real_cli import assert_refused, planted, run_cli
 from waiting import wait_for
 
 RACKCTL = Path(sys.executable).with_name("rackctl")
@@ -165,6 +166,40 @@ def test_a_hook_that_fails_is_tried_again_and_then_left(rack):
     finally:
         end(child)
     assert "is not installed" in run(rack, "watch", "--once", "--on-checkin", "no-such-program")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["watch", "--once", "--on-checkin", "foo '"], "No closing quotation"),
+     (["watch", "--once", "--on-checkin", " "], "names no program"),
+     (["timeline", "n1", "--boot", "-1"], "--boot")],
+)  # fmt: skip
+def test_words_that_cannot_be_meant(rack, words, says):
+    log(rack, boot(1, T0))
+    assert_refused(run_cli(*words, cwd=rack), 2, says)
+
+
+FULL = (
+    "import rackctl.follow as f\ndef full(*a, **k): raise OSError(28, 'No space left on device')\nf.write_aside = full"
+)
+READ_ONLY = "import rackctl.adapters.folder as f\ndef no(*a): raise OSError(30, 'Read-only file system', 'page.lock')\n"
+READ_ONLY += "f.RackFolder._hold = no"
+
+
+@pytest.mark.parametrize("disk", [FULL, READ_ONLY], ids=["full", "read-only"])
+@pytest.mark.parametrize(("words", "says"), [(["nodes"], "n1 "), (["watch", "--once"], "checkin")])
+def test_a_disk_that_takes_no_page_hides_nothing(rack, disk, words, says):
+    log(rack, boot(1, T0))
+    done = run_cli(cwd=rack, program=planted(f"{disk}\nimport sys; sys.argv[1:] = {words}"))
+    assert done.returncode == 0 and says in done.stdout, done.stderr
+    assert done.stderr.count("the status page is not brought up to date: ") == 1
+
+
+def test_a_hook_is_told_though_that_cannot_be_noted(rack):
+    log(rack, [*boot(1, T0), *boot(2, T0 + 20)])
+    (rack / ".rackctl/announced").symlink_to(rack / "absent/file")
+    done = run_cli("watch", "--once", "--on-checkin", "true", cwd=rack)
+    assert done.returncode == 0 and done.stderr.count("cannot be noted") == 2, done.stdout + done.stderr
 
 
 def streamed(rack):

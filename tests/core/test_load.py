@@ -30,6 +30,11 @@ def test_the_starter_is_good() -> None:
         (GOOD + "nodes:\n  a: {mac: '52-54-00-12-34-56'}\n  b: {mac: 5254.0012.3456}\n", "rack.yml", "same MAC"),
         (GOOD + "os: {name: rancheros}\n", "rack.yml:2:1", "needs a version"),
         (GOOD + "os: {name: rancheros, version: ../../etc}\n", "rack.yml:2", "not a version"),
+        (
+            GOOD + "nodes:\n  1: {mac: '52:54:00:12:34:56'}\n  '1': {mac: '52:54:00:12:34:57'}\n",
+            "rack.yml:4:3",
+            "key 1 ",
+        ),
         ("- a\n", "rack.yml", "not a map"),
     ],
 )
