@@ -180,12 +180,24 @@ def keep_unpacked(source: Path, kept: Path, commit: Commit | None = None) -> Pat
     kept.parent.mkdir(parents=True, exist_ok=True)
     with unpacked(source, wanted) as tree:
         shutil.copytree(tree, aside, symlinks=True)
+        _stamp(aside, wanted)
     shutil.rmtree(kept, ignore_errors=True)
     try:
         aside.rename(kept)
     except OSError:  # another rackctl was faster
         shutil.rmtree(aside)
     return kept
+
+
+def _stamp(folder: Path, commit: Commit) -> None:
+    """Give all files one time, the commit's to the second and the tree's own below it.
+
+    BuildKit takes a file of the same name, size and time for the one that it was sent before, whatever is in it: two
+    commits of the same second, or of a time that somebody set, would be compiled with files of each other.
+    """
+    when = commit.time * 10**9 + int(commit.tree[:7], 16)  # seven hexadecimal digits are below a second
+    for file in folder.rglob("*"):
+        os.utime(file, ns=(when, when), follow_symlinks=False)
 
 
 def _remedy(source: Path, commit: Commit) -> str:

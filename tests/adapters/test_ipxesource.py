@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_what_is_unpacked_is_kept_and_mended_when_it_was_touched(pinned: Path, t
     keep_unpacked(pinned, kept)
     assert "evil" not in (kept / "run.sh").read_text()
     assert [one.name for one in kept.parent.iterdir()] == ["kept"]
+
+
+def test_files_of_two_commits_differ_in_time_where_they_do_in_size_not(pinned: Path, tmp_path: Path) -> None:
+    """BuildKit looks at no more than size and time of what it was sent before."""
+    first = keep_unpacked(pinned, tmp_path / "one")
+    (pinned / "src" / "deep.c").write_text("int e;\n")
+    git(pinned, "commit", "-qam", "two")
+    other = resolve(pinned, git(pinned, "rev-parse", "HEAD"))
+    second = keep_unpacked(pinned, tmp_path / "two", replace(other, time=ipxesource.PINNED_TIME))
+    one, two = ((folder / "src" / "deep.c").stat() for folder in (first, second))
+    assert one.st_size == two.st_size and one.st_mtime_ns != two.st_mtime_ns
+    assert int(one.st_mtime) == int(two.st_mtime) == ipxesource.PINNED_TIME
+    assert {file.stat().st_mtime_ns for file in first.rglob("*") if not file.is_symlink()} == {one.st_mtime_ns}
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>"])
