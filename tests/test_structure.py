@@ -92,8 +92,14 @@ def test_only_proc_starts_programs() -> None:
 
 # What two adapters have to say to each other goes through apply.py, but for the tools that several of them share ...
 SHARED = {"proc", "imagebuild", "stepping", "workers"}
-# ... and adapters that are longer than one file (iPXE, the lab), and one that opens .deb archives as fetch does.
-ALSO = {"ipxe": {"ipxesource"}, "labpower": {"labrack"}, "labprove": {"lab"}, "overlay": {"fetch"}}
+# ... and adapters that are longer than one file (iPXE, the lab, Redfish), and one that opens .deb as fetch does.
+ALSO = {
+    "ipxe": {"ipxesource"},
+    "labpower": {"labrack"},
+    "labprove": {"lab"},
+    "overlay": {"fetch"},
+    "redfish": {"bounded"},
+}
 
 
 def test_adapters_do_not_import_each_other() -> None:

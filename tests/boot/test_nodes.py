@@ -106,6 +106,7 @@ def test_a_machine_tells_what_it_is_lets_in_the_racks_keys_is_taken_in_and_boots
     forget(rig)
     released = rig.served / "http/os/discovery/builtin"
     assert sum((released / name).stat().st_size for name in ("vmlinuz", "initrd")) < 60_000_000
+    begun = time.time()
     with power_on(rig, DISK="64", BMC="sim", SERIAL="SN-7", UUID="7e1f3cc0-1111-4222-8333-444455556666") as machine:
         (told,) = machine.until(lambda: machine.asked("/checkin?"), 240)
         found = inventory(rig)
@@ -143,7 +144,9 @@ def test_a_machine_tells_what_it_is_lets_in_the_racks_keys_is_taken_in_and_boots
         router = machine.running.router
     assert '"lab: disk untouched"' in router.read_text()
     last = json.loads(rig.run("timeline", "n7", "--json").stdout)
-    assert last["verdict"] == "done" and [one["verdict"] for one in last["earlier"]] == ["done"]
+    # Other tests of this rack boot a machine of this MAC too.
+    earlier = [one["verdict"] for one in last["earlier"] if one["started"] >= begun]
+    assert last["verdict"] == "done" and earlier == ["done"]
 
 
 def forget(rig: Rig) -> None:

@@ -140,7 +140,8 @@ def test_three_machines_from_off_to_joined_and_softly_off(lab: Lab, tmp_path: Pa
         (["dhcp", "loader", "script", "kernel"], ["checkin", "joined"])
     ] * 3
     assert {one["timeline"]["firmware"] for one in found} == {"pcbios", "efi"}
-    assert b"iPXE" in log.read_bytes()
+    # The simulator looks for the serial port of a machine that it started once a while, and what comes before is lost.
+    assert b"built-in shell" in log.read_bytes()
     assert lab.states() == ["on", "on", "on"]
     lab.run("power", "soft", *NAMES, "--wait", "120")
     assert lab.states(*NAMES) == ["off", "off", "off"]
