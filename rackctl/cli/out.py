@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -34,7 +33,7 @@ def plain(text: str) -> str:
 
 def teller(as_json: bool) -> Callable[[str], None]:
     """What takes lines on progress: stdout, or stderr where stdout is one JSON object."""
-    return (lambda line: print(plain(line), file=sys.stderr)) if as_json else say
+    return warn if as_json else say
 
 
 def show_bytes(size: int) -> str:

@@ -6,27 +6,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from redfish_emulator import UUID, Emulator, running_emulator
+from redfish_emulator import UUID, Emulator, run, running_emulator
 
 from rackctl.adapters.bmcprobe import find_driver
-from rackctl.adapters.redfish import Redfish
 from rackctl.core.model_bmc import Bmc
-from rackctl.core.power import Fault, Order, Outcome, Verb
+from rackctl.core.power import Fault, Verb
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with running_emulator(tmp_path_factory.mktemp("redfish")) as found:
         yield found
-
-
-def run(order: Order) -> Outcome:
-    found: list[Outcome] = []
-    Redfish(Path("/")).carry_out([order], found.append)
-    return found[0]
 
 
 def test_every_change_of_power(emulator: Emulator) -> None:

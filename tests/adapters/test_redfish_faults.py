@@ -12,17 +12,12 @@ from typing import ClassVar
 
 import pytest
 from real_cli import planted, run_cli
+from redfish_emulator import run
 
 from rackctl.adapters.bmcprobe import speaks_redfish
 from rackctl.adapters.redfish import Redfish
 from rackctl.core.model_bmc import Bmc
 from rackctl.core.power import Fault, Order, Outcome, Verb
-
-
-def run(order: Order) -> Outcome:
-    found: list[Outcome] = []
-    Redfish(Path("/")).carry_out([order], found.append)
-    return found[0]
 
 
 class Fake(http.server.BaseHTTPRequestHandler):
